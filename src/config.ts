@@ -1,0 +1,120 @@
+/**
+ * The only reader of process.env: every setting with its default, checked at once. A wrong setting stops the start
+ * with all violations listed; nothing is silently replaced by a default.
+ */
+import { homedir } from "node:os";
+import { resolve } from "node:path";
+import { z } from "zod";
+import type { Problem } from "./core/errors.ts";
+
+const integer = (min: number, max: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, "must be a whole number")
+    .transform(Number)
+    .pipe(z.number().min(min).max(max))
+    .or(z.undefined().transform(() => fallback));
+
+const flag = (fallback: boolean) =>
+  z
+    .enum(["true", "false", "1", "0"], "must be true or false")
+    .transform((v) => v === "true" || v === "1")
+    .or(z.undefined().transform(() => fallback));
+
+const text = (fallback: string) =>
+  z
+    .string()
+    .min(1)
+    .or(z.undefined().transform(() => fallback));
+
+/** Settings by environment variable. Sizes in bytes, times in the unit the name ends with. */
+const schema = z.object({
+  /** Where everything the platform keeps lives. */
+  MODELPORT_DATA: text(resolve(homedir(), ".modelport")),
+  MODELPORT_HOST: text("127.0.0.1"),
+  MODELPORT_PORT: integer(0, 65535, 8080),
+  /** Empty: embedded SQLite in the data directory. */
+  MODELPORT_DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, "must start with postgres://")
+    .optional(),
+  MODELPORT_LOG_LEVEL: z
+    .enum(["trace", "debug", "info", "warn", "error"])
+    .or(z.undefined().transform(() => "info" as const)),
+  /** The interpreter environments are made with. Empty: the machine's python3. */
+  MODELPORT_PYTHON: z.string().min(1).optional(),
+  /** True: a pin without a build for the interpreter refuses the import instead of the nearest release standing in. */
+  MODELPORT_STRICT_DEPENDENCIES: flag(false),
+  MODELPORT_WORKERS_PER_INSTANCE: integer(1, 64, 1),
+  MODELPORT_BODY_BYTES_MAX: integer(1, 2 ** 31, 12 * 1024 * 1024),
+  MODELPORT_PREDICT_TIMEOUT_MS: integer(100, 3_600_000, 40_000),
+  MODELPORT_INSTANCE_CONCURRENCY: integer(1, 10_000, 64),
+  MODELPORT_QUEUE_MAX: integer(0, 100_000, 256),
+  MODELPORT_TOKEN_HOURS: integer(1, 24 * 365, 24),
+  MODELPORT_DRAIN_TIMEOUT_MS: integer(0, 3_600_000, 45_000),
+  /** Whether callers see the traceback of failing user code (`error_info`). */
+  MODELPORT_ERROR_INFO: flag(true),
+});
+
+export interface Config {
+  readonly dataDir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly databaseUrl: string | null;
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
+  readonly python: string | null;
+  readonly strictDependencies: boolean;
+  readonly workersPerInstance: number;
+  readonly bodyBytesMax: number;
+  readonly predictTimeoutMs: number;
+  readonly instanceConcurrency: number;
+  readonly queueMax: number;
+  readonly tokenHours: number;
+  readonly drainTimeoutMs: number;
+  readonly errorInfo: boolean;
+}
+
+/** Reads the settings. On failure every violation comes back, named by its variable. */
+export const readConfig = (
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): { ok: true; config: Config } | { ok: false; problems: readonly Problem[] } => {
+  const parsed = schema.safeParse(env);
+  const unknown = Object.keys(env).filter((name) => name.startsWith("MODELPORT_") && !(name in schema.shape));
+  const problems: Problem[] = unknown.map((name) => ({
+    path: name,
+    message: "is not a setting of this version",
+    fix: "remove it; docs/operations.md lists the settings",
+  }));
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      const name = String(issue.path[0]);
+      problems.push({
+        path: name,
+        message: `is ${JSON.stringify(env[name])}: ${issue.message}`,
+        fix: "see docs/operations.md",
+      });
+    }
+  }
+  if (!parsed.success || problems.length > 0) return { ok: false, problems };
+  const e = parsed.data;
+  return {
+    ok: true,
+    config: {
+      dataDir: resolve(e.MODELPORT_DATA),
+      host: e.MODELPORT_HOST,
+      port: e.MODELPORT_PORT,
+      databaseUrl: e.MODELPORT_DATABASE_URL ?? null,
+      logLevel: e.MODELPORT_LOG_LEVEL,
+      python: e.MODELPORT_PYTHON ?? null,
+      strictDependencies: e.MODELPORT_STRICT_DEPENDENCIES,
+      workersPerInstance: e.MODELPORT_WORKERS_PER_INSTANCE,
+      bodyBytesMax: e.MODELPORT_BODY_BYTES_MAX,
+      predictTimeoutMs: e.MODELPORT_PREDICT_TIMEOUT_MS,
+      instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,
+      queueMax: e.MODELPORT_QUEUE_MAX,
+      tokenHours: e.MODELPORT_TOKEN_HOURS,
+      drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
+      errorInfo: e.MODELPORT_ERROR_INFO,
+    },
+  };
+};

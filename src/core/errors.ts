@@ -1,0 +1,262 @@
+/**
+ * The error catalogue: every failure a caller can see has one entry here with its HTTP status, the owner of the
+ * failure, a public text and, where there is one, a hint. Dialects (contract/<dialect>/errors.ts) render an entry in
+ * their own codes and body shapes; nothing else invents codes. Codes are never reused.
+ *
+ * Owners: client (the request is wrong), route (no such thing for this caller), config (the package or the service
+ * is set up wrongly), capacity (not now; try later), upstream (the user's own code failed), platform (we failed).
+ */
+export type ErrorOwner = "client" | "route" | "config" | "capacity" | "upstream" | "platform";
+
+/** One thing that is wrong with an input. `path` is a JSON path such as `dependencies[0].packages[1].restraint`. */
+export interface Problem {
+  readonly path: string;
+  /** What was found, in words. */
+  readonly message: string;
+  /** What would be right. */
+  readonly fix: string;
+}
+
+export interface ErrorDefinition<P> {
+  readonly status: number;
+  readonly owner: ErrorOwner;
+  readonly message: (params: P) => string;
+  readonly hint?: (params: P) => string;
+}
+
+const def = <P = Record<never, never>>(
+  status: number,
+  owner: ErrorOwner,
+  message: (params: P) => string,
+  hint?: (params: P) => string,
+): ErrorDefinition<P> => (hint === undefined ? { status, owner, message } : { status, owner, message, hint });
+
+type Named = { readonly id: string };
+type Because = { readonly reason: string };
+
+export const CATALOGUE = {
+  // --- identity -----------------------------------------------------------------------------------------------
+  TOKEN_MISSING: def(
+    401,
+    "client",
+    () => "x-auth-token not found",
+    () => "Send the token in the X-Auth-Token header; `modelport token` prints one.",
+  ),
+  TOKEN_MALFORMED: def(
+    401,
+    "client",
+    () => "decrypt token fail",
+    () => "The token is damaged; ask for a new one with `modelport login`.",
+  ),
+  TOKEN_REFUSED: def(
+    401,
+    "client",
+    () => "Unauthorized",
+    () => "The token is expired, revoked or not from this platform; `modelport login` gets a new one.",
+  ),
+  TOKEN_WITHOUT_PROJECT: def(
+    400,
+    "client",
+    () => "Token must contain projectId info.",
+    () => 'Ask for a token with a project scope: "scope":{"project":{"name":…}}.',
+  ),
+  PROJECT_MISMATCH: def(
+    403,
+    "client",
+    () => "The project id in the request URL does not match the token.",
+    () => "`modelport whoami` shows the project of your token.",
+  ),
+  CREDENTIALS_WRONG: def(401, "client", () => "The username or password is wrong."),
+  PERMISSION_DENIED: def<{ operation: string }>(
+    403,
+    "client",
+    (p) => `You are not authorized to perform the (${p.operation}) operation.`,
+  ),
+  TOKEN_NOT_FOUND: def(404, "route", () => "Could not find token."),
+  USER_NOT_FOUND: def<Named>(404, "route", (p) => `Could not find user: ${p.id}.`),
+  USER_EXISTS: def<{ name: string }>(409, "client", (p) => `User ${p.name} already exists.`),
+  // --- requests -----------------------------------------------------------------------------------------------
+  ARGUMENT_INVALID: def<Because>(400, "client", (p) => `Invalid argument. ${p.reason}`),
+  BODY_NOT_JSON: def<Because>(400, "client", (p) => `The request body is not valid JSON: ${p.reason}`),
+  BODY_TOO_LARGE: def<{ limitBytes: number }>(
+    413,
+    "client",
+    (p) => `Invalid request body because the size exceeds the maximum size allowed (${p.limitBytes} bytes).`,
+  ),
+  MEDIA_TYPE_UNSUPPORTED: def<{ got: string }>(
+    415,
+    "client",
+    (p) => `Content type ${p.got} is not supported; send application/json.`,
+  ),
+  METHOD_NOT_ALLOWED: def<{ method: string }>(
+    405,
+    "client",
+    (p) => `Method ${p.method} is not allowed here.`,
+  ),
+  API_NOT_FOUND: def<{ path: string }>(404, "route", (p) => `API ${p.path} does not exist.`),
+  // --- AI applications ----------------------------------------------------------------------------------------
+  MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model (${p.id}) does not exist.`),
+  MODEL_EXISTS: def<{ name: string; version: string }>(
+    409,
+    "client",
+    (p) => `Model (${p.name}, ${p.version}) already exists.`,
+    () => "Choose a higher version, or delete the existing one.",
+  ),
+  MODEL_IN_USE: def<Named>(
+    409,
+    "client",
+    (p) => `Failed to delete model because the model (${p.id}) has been used to deploy a service.`,
+    () => "Delete the services that use it first.",
+  ),
+  MODEL_NOT_PUBLISHED: def<Named>(
+    400,
+    "client",
+    (p) => `The model ${p.id} cannot be used for deploying services because it is still being published.`,
+  ),
+  MODEL_INFER_TYPE: def<{ id: string; inferType: string }>(
+    400,
+    "client",
+    (p) => `Model ${p.id} cannot be used to deploy ${p.inferType} service.`,
+  ),
+  MODEL_TYPE_UNAVAILABLE: def<{ type: string; available: readonly string[] }>(
+    400,
+    "config",
+    (p) => `The AI engine ${p.type} is not available on this platform.`,
+    (p) => `Available engines: ${p.available.join(", ")}.`,
+  ),
+  SOURCE_NOT_FOUND: def<{ location: string }>(
+    400,
+    "client",
+    (p) =>
+      `Failed to publish model because source location noncompliance: ${p.location} does not hold a folder named model.`,
+    () => "Upload the package with `modelport obs cp -r`, or let `modelport model import DIR` do it.",
+  ),
+  PACKAGE_INVALID: def<{ count: number }>(
+    400,
+    "config",
+    (p) => `The model package has ${p.count} problem${p.count === 1 ? "" : "s"}.`,
+  ),
+  PACKAGE_TOO_LARGE: def<{ what: string; limitGb: number }>(
+    400,
+    "config",
+    (p) => `Failed to import data because ${p.what} exceeds ${p.limitGb} GB.`,
+  ),
+  // --- services -----------------------------------------------------------------------------------------------
+  SERVICE_NOT_FOUND: def<Named>(404, "route", (p) => `Service ${p.id} does not exist.`),
+  SERVICE_EXISTS: def<{ name: string }>(409, "client", (p) => `Service ${p.name} already exists.`),
+  SERVICE_MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model ${p.id} does not exist.`),
+  SERVICE_STATE: def<{ state: string; action: string }>(
+    400,
+    "client",
+    (p) => `Service in state ${p.state} cannot be ${p.action}.`,
+  ),
+  SERVICE_TYPE_UNAVAILABLE: def<{ type: string }>(
+    400,
+    "client",
+    (p) => `The service type ${p.type} is not available on this platform.`,
+  ),
+  SPECIFICATION_UNKNOWN: def<{ name: string; available: readonly string[] }>(
+    400,
+    "client",
+    (p) => `The specification ${p.name} does not exist.`,
+    (p) => `Available: ${p.available.join(", ")}.`,
+  ),
+  // --- objects ------------------------------------------------------------------------------------------------
+  BUCKET_NOT_FOUND: def<{ bucket: string }>(404, "route", (p) => `The bucket ${p.bucket} does not exist.`),
+  BUCKET_NOT_EMPTY: def<{ bucket: string }>(409, "client", (p) => `The bucket ${p.bucket} is not empty.`),
+  OBJECT_NOT_FOUND: def<{ bucket: string; key: string }>(
+    404,
+    "route",
+    (p) => `The object obs://${p.bucket}/${p.key} does not exist.`,
+  ),
+  OBJECT_KEY_INVALID: def<Because>(400, "client", (p) => `The object key is not allowed: ${p.reason}`),
+  // --- prediction ---------------------------------------------------------------------------------------------
+  ROUTE_NOT_FOUND: def(
+    404,
+    "route",
+    () => "The API does not exist or has not been published in the environment",
+    () => "Check the service id; `modelport service list` shows the ones of your project.",
+  ),
+  SERVICE_STOPPED: def<Named>(
+    400,
+    "config",
+    (p) => `Invalid request because requested service ${p.id} is unavailable.`,
+    () => "Start it with `modelport service start`.",
+  ),
+  QUEUE_FULL: def<{ id: string; retryAfterSeconds: number }>(
+    429,
+    "capacity",
+    (p) => `Excessive number of requests to ${p.id}.`,
+    (p) => `Try again in ${p.retryAfterSeconds} s, or raise instance_count.`,
+  ),
+  NO_INSTANCE: def<Named>(
+    503,
+    "capacity",
+    (p) => `Failed to find backend service because no instance of ${p.id} is ready.`,
+    () => "`modelport service events` says why.",
+  ),
+  UPSTREAM_REFUSED: def(
+    503,
+    "upstream",
+    () => "Gateway forwarding error. Failed to invoke backend service due to connection refused.",
+  ),
+  UPSTREAM_BROKEN: def(
+    502,
+    "upstream",
+    () => "Internal backend service error because the connection was closed before the answer was complete.",
+  ),
+  UPSTREAM_TIMEOUT: def<{ limitMs: number }>(
+    504,
+    "upstream",
+    (p) => `Failed to find backend service because response timed out after ${p.limitMs} ms.`,
+  ),
+  CONTROL_UNAVAILABLE: def(
+    503,
+    "platform",
+    () => "The control service is not available at the moment; predictions go on.",
+    () => "Try again in a few seconds.",
+  ),
+  NOT_READY: def(503, "platform", () => "The gateway has not received its routing table yet."),
+  // --- platform -----------------------------------------------------------------------------------------------
+  INTERNAL: def(
+    500,
+    "platform",
+    () => "Internal error.",
+    () => "The request id is in the platform's log.",
+  ),
+} as const;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+export type ErrorParams<C extends ErrorCode> =
+  (typeof CATALOGUE)[C] extends ErrorDefinition<infer P> ? P : never;
+
+/** The one error class for failures a caller may see. `cause` and `detail` go to the log, never to the caller. */
+export class AppError<C extends ErrorCode = ErrorCode> extends Error {
+  readonly code: C;
+  readonly status: number;
+  readonly owner: ErrorOwner;
+  readonly hint: string | undefined;
+  readonly problems: readonly Problem[];
+
+  constructor(
+    code: C,
+    params: ErrorParams<C>,
+    more: { problems?: readonly Problem[]; cause?: unknown } = {},
+  ) {
+    const entry = CATALOGUE[code] as ErrorDefinition<ErrorParams<C>>;
+    super(entry.message(params), more.cause === undefined ? undefined : { cause: more.cause });
+    this.name = "AppError";
+    this.code = code;
+    this.status = entry.status;
+    this.owner = entry.owner;
+    this.hint = entry.hint?.(params);
+    this.problems = more.problems ?? [];
+  }
+}
+
+/** Builds an AppError; `throw fail("MODEL_NOT_FOUND", { id })` reads better than the constructor. */
+export const fail = <C extends ErrorCode>(
+  code: C,
+  params: ErrorParams<C>,
+  more: { problems?: readonly Problem[]; cause?: unknown } = {},
+): AppError<C> => new AppError(code, params, more);

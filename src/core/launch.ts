@@ -1,0 +1,48 @@
+/**
+ * What a runner hands to an instance program of ours at start (a JSON file named by `--spec`), and what the instance
+ * tells in return. The instance is an HTTP server on one port:
+ *
+ *   GET /health → 200 {"status":"OK"}                           ready or busy: send traffic
+ *                 503 {"status":"starting"}                     loading, or a worker is being replaced
+ *                 503 {"status":"failed","failure":Failure}     will not become ready by itself: end it
+ *   SIGTERM     → no new connections, predictions in flight finish (at most drainTimeoutMs), exit 0
+ */
+import type { Failure } from "./service.ts";
+import type { EngineName } from "./engines.ts";
+
+export interface LaunchSpec {
+  readonly instanceId: string;
+  readonly engine: EngineName;
+  readonly modelName: string;
+  readonly modelVersion: string;
+  /** Absolute; read-only. */
+  readonly packageDir: string;
+  /** Relative to packageDir; "" when the engine takes the folder. */
+  readonly modelFile: string;
+  /** Absolute path of the environment's interpreter. */
+  readonly python: string;
+  /** The user's variables; the worker sees these and nothing of the platform's environment. */
+  readonly envs: Readonly<Record<string, string>>;
+  readonly workers: number;
+  readonly predictTimeoutMs: number;
+  readonly startTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  /** Whether `error_info` carries the traceback to callers; false: only the exception's class and message. */
+  readonly errorInfo: boolean;
+  /** Address to listen on; the port is the kernel's choice. */
+  readonly host: string;
+  /** Written by the instance, atomically, once it listens: an AddressFile. */
+  readonly addressFile: string;
+  /** A directory of the instance's own, for its worker sockets and as the user code's scratch and HOME. */
+  readonly scratchDir: string;
+}
+
+export interface AddressFile {
+  readonly pid: number;
+  readonly port: number;
+}
+
+export type HealthAnswer =
+  | { readonly status: "OK" }
+  | { readonly status: "starting" }
+  | { readonly status: "failed"; readonly failure: Failure };

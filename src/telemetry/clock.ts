@@ -1,0 +1,19 @@
+/** The machine's real clock. The only file that reads the time. */
+import type { Clock } from "../core/clock.ts";
+import { instant } from "../core/ids.ts";
+
+export const systemClock: Clock = {
+  now: () => instant(Date.now()),
+  monotonicMs: () => performance.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal?.addEventListener("abort", done, { once: true });
+    }),
+};
