@@ -33,6 +33,11 @@ const schema = z.object({
   MODELPORT_DATA: text(resolve(homedir(), ".modelport")),
   MODELPORT_HOST: text("127.0.0.1"),
   MODELPORT_PORT: integer(0, 65535, 8080),
+  /** The address callers use, when it is not http://host:port (a proxy or TLS in front). */
+  MODELPORT_PUBLIC_URL: z
+    .string()
+    .regex(/^https?:\/\/[^/]+$/, "must be http(s)://host[:port] without a path")
+    .optional(),
   /** Empty: embedded SQLite in the data directory. */
   MODELPORT_DATABASE_URL: z
     .string()
@@ -60,6 +65,7 @@ export interface Config {
   readonly dataDir: string;
   readonly host: string;
   readonly port: number;
+  readonly publicUrl: string | null;
   readonly databaseUrl: string | null;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly python: string | null;
@@ -103,6 +109,7 @@ export const readConfig = (
       dataDir: resolve(e.MODELPORT_DATA),
       host: e.MODELPORT_HOST,
       port: e.MODELPORT_PORT,
+      publicUrl: e.MODELPORT_PUBLIC_URL ?? null,
       databaseUrl: e.MODELPORT_DATABASE_URL ?? null,
       logLevel: e.MODELPORT_LOG_LEVEL,
       python: e.MODELPORT_PYTHON ?? null,
