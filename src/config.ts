@@ -56,6 +56,8 @@ const schema = z.object({
   MODELPORT_INSTANCE_CONCURRENCY: integer(1, 10_000, 64),
   MODELPORT_QUEUE_MAX: integer(0, 100_000, 256),
   MODELPORT_TOKEN_HOURS: integer(1, 24 * 365, 24),
+  /** How long a deployment that names no timeout may take to become ready. The guide's default: 20 minutes. */
+  MODELPORT_START_TIMEOUT_MS: integer(100, 7_200_000, 1_200_000),
   MODELPORT_DRAIN_TIMEOUT_MS: integer(0, 3_600_000, 45_000),
   /** Whether callers see the traceback of failing user code (`error_info`). */
   MODELPORT_ERROR_INFO: flag(true),
@@ -76,6 +78,7 @@ export interface Config {
   readonly instanceConcurrency: number;
   readonly queueMax: number;
   readonly tokenHours: number;
+  readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly errorInfo: boolean;
 }
@@ -120,6 +123,7 @@ export const readConfig = (
       instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,
       queueMax: e.MODELPORT_QUEUE_MAX,
       tokenHours: e.MODELPORT_TOKEN_HOURS,
+      startTimeoutMs: e.MODELPORT_START_TIMEOUT_MS,
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
       errorInfo: e.MODELPORT_ERROR_INFO,
     },
