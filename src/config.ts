@@ -81,6 +81,8 @@ export interface Config {
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly errorInfo: boolean;
+  /** The user wants no colour (https://no-color.org). */
+  readonly noColour: boolean;
 }
 
 /** Reads the settings. On failure every violation comes back, named by its variable. */
@@ -126,6 +128,7 @@ export const readConfig = (
       startTimeoutMs: e.MODELPORT_START_TIMEOUT_MS,
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
       errorInfo: e.MODELPORT_ERROR_INFO,
+      noColour: (env["NO_COLOR"] ?? "") !== "",
     },
   };
 };

@@ -30,7 +30,11 @@ export type FromRole =
 /** What run/supervisor.json holds. */
 export interface PlatformState {
   readonly supervisor: ProcessIdentity;
+  /** The processes that run now; a role that is being restarted is missing. */
   readonly roles: Readonly<Partial<Record<RoleName, ProcessIdentity>>>;
+  readonly restarts: Readonly<Record<RoleName, number>>;
+  /** Epoch ms of the supervisor's start. */
+  readonly since: number;
   readonly url: string;
   readonly port: number;
 }
@@ -121,6 +125,7 @@ class Role {
   #child: ChildProcess | null = null;
   #wanted = true;
   #delayMs = RESTART_MS_MIN;
+  restarts = 0;
   #ended: Promise<void> = Promise.resolve();
   readonly #abort = new AbortController();
 
@@ -200,6 +205,7 @@ class Role {
     this.#emit({ type: "restarting", role: this.name, exit, delayMs: this.#delayMs });
     await this.#clock.sleep(this.#delayMs, this.#abort.signal);
     if (!this.#wanted) return;
+    this.restarts++;
     try {
       await this.start();
     } catch {
@@ -263,13 +269,15 @@ export const startSupervisor = async (
   const url = wanted.publicUrl ?? `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
   const config: Config = { ...wanted, port, publicUrl: url };
 
+  const since = clock.now();
   const record = (): void => {
     const known: Partial<Record<RoleName, ProcessIdentity>> = {};
     for (const role of roles) {
       const identity = role.identity;
       if (identity !== null) known[role.name] = identity;
     }
-    writeState(config.dataDir, { supervisor: self(), roles: known, url, port });
+    const restarts = { control: control.restarts, gateway: gateway.restarts };
+    writeState(config.dataDir, { supervisor: self(), roles: known, restarts, since, url, port });
   };
   const control = new Role("control", config, clock, onEvent, () => record());
   const gateway = new Role("gateway", config, clock, onEvent, () => record());
