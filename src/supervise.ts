@@ -329,7 +329,7 @@ export const runRole = async (name: RoleName): Promise<void> => {
   const run =
     name === "control"
       ? (await import("./control.ts")).runControl
-      : (await import("./gateway/main.ts")).startGateway;
+      : (await import("./gateway.ts")).startGateway;
   let running: { close(options: { stopInstances: boolean }): Promise<void> };
   try {
     running = await run(config);
