@@ -19,6 +19,15 @@ class AnswerError(Exception):
     """The answer cannot be expressed in JSON."""
 
 
+_LISTS = (
+    collections.abc.Sequence,
+    collections.abc.Iterator,
+    collections.abc.KeysView,
+    collections.abc.ValuesView,
+    collections.abc.ItemsView,
+)
+
+
 def _plain(value):
     """One step towards JSON for an object that the encoder does not know; raises AnswerError."""
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -54,7 +63,7 @@ def _plain(value):
             return sorted(value)
         except TypeError:
             return list(value)
-    if isinstance(value, (collections.abc.Iterator, collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView)):
+    if isinstance(value, _LISTS):
         return list(value)
     if kind.__name__ == "UUID" or hasattr(value, "__fspath__"):
         return str(value)
