@@ -49,10 +49,7 @@ def main(parent_pid, fault_file):
             "loadMs": round((time.perf_counter() - started) * 1000),
         }
     )
-    code = serve(channel, engine)
-    if code == 0:
-        guards.end_group_if_orphaned(parent_pid)
-    return code
+    return serve(channel, engine)
 
 
 def serve(channel, engine):
@@ -97,10 +94,13 @@ def serve(channel, engine):
 
 
 if __name__ == "__main__":
+    front_pid, fault_path = int(sys.argv[1]), sys.argv[2]
+    sys.argv[1:] = []  # scripts may parse the command line
     try:
-        status = main(int(sys.argv[1]), sys.argv[2])
+        status = main(front_pid, fault_path)
     except (ProtocolError, OSError) as error:
         # The front went away in the middle of a frame, or user code closed the connection.
         say("modelport worker: %s: %s" % (type(error).__name__, error))
         status = 70
+    guards.end_group_if_orphaned(front_pid)
     sys.exit(status)

@@ -40,5 +40,9 @@ export const withDetail = (failure: Failure, fault: string): Failure =>
 /** "exited with code 3", "was ended by SIGSEGV". */
 export const describeExit = (exit: WorkerExit): string => {
   if (exit.spawnError !== null) return `could not be started (${exit.spawnError.message})`;
-  return exit.signal === null ? `exited with code ${exit.code ?? "unknown"}` : `was ended by ${exit.signal}`;
+  if (exit.signal === null) return `exited with code ${exit.code ?? "unknown"}`;
+  // The kernel's out-of-memory killer leaves no other trace.
+  return exit.signal === "SIGKILL"
+    ? "was ended by SIGKILL (often because memory ran out)"
+    : `was ended by ${exit.signal}`;
 };

@@ -307,7 +307,7 @@ describe("pool", () => {
     expect(stopped).toBe(false);
     worker(0).end(null, { signal: "SIGKILL" });
     await done;
-    expect(kinds(running)).toEqual(["crashed"]);
+    expect(kinds(running)).toEqual(["unavailable"]);
   });
 
   it("settles every prediction exactly once and leaves no timer, whatever happens in whatever order", () => {

@@ -219,7 +219,7 @@ export class Pool {
       },
       loadFailed: (frame) => {
         slot.loadFailure ??= loadFailure(frame);
-        log(`${name} could not load the model\n${frame.traceback}`);
+        log(`${name} could not load the model\n${frame.traceback.trimEnd()}`);
         // Threads of user code could keep the process from ending by itself.
         slot.worker?.kill({ dump: false });
       },
@@ -229,7 +229,7 @@ export class Pool {
         this.#dispatch();
       },
       failed: (frame) => {
-        log(`prediction failed in ${name}\n${frame.traceback}`);
+        log(`prediction failed in ${name}\n${frame.traceback.trimEnd()}`);
         const job = this.#take(slot, frame.id);
         if (frame.exits && slot.state === "idle") {
           slot.state = "ending";
@@ -268,6 +268,7 @@ export class Pool {
     if (job !== null) {
       this.#running--;
       if (job.state === "settled") job.cancelDeadline();
+      else if (this.#stopping) this.#settle(job, { kind: "unavailable", failure: null });
       else this.#settle(job, { kind: "crashed", message: describeExit(exit), fault: exit.fault });
     }
     if (this.#stopping || this.#failure !== null) {
