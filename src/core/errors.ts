@@ -75,6 +75,7 @@ export const CATALOGUE = {
   TOKEN_NOT_FOUND: def(404, "route", () => "Could not find token."),
   USER_NOT_FOUND: def<Named>(404, "route", (p) => `Could not find user: ${p.id}.`),
   USER_EXISTS: def<{ name: string }>(409, "client", (p) => `User ${p.name} already exists.`),
+  PROJECT_EXISTS: def<{ name: string }>(409, "client", (p) => `Project ${p.name} already exists.`),
   // --- requests -----------------------------------------------------------------------------------------------
   ARGUMENT_INVALID: def<Because>(400, "client", (p) => `Invalid argument. ${p.reason}`),
   BODY_NOT_JSON: def<Because>(400, "client", (p) => `The request body is not valid JSON: ${p.reason}`),
@@ -94,6 +95,7 @@ export const CATALOGUE = {
     (p) => `Method ${p.method} is not allowed here.`,
   ),
   API_NOT_FOUND: def<{ path: string }>(404, "route", (p) => `API ${p.path} does not exist.`),
+  REQUEST_MALFORMED: def<Because>(400, "client", (p) => p.reason),
   // --- AI applications ----------------------------------------------------------------------------------------
   MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model (${p.id}) does not exist.`),
   MODEL_EXISTS: def<{ name: string; version: string }>(
@@ -145,6 +147,23 @@ export const CATALOGUE = {
   SERVICE_NOT_FOUND: def<Named>(404, "route", (p) => `Service ${p.id} does not exist.`),
   SERVICE_EXISTS: def<{ name: string }>(409, "client", (p) => `Service ${p.name} already exists.`),
   SERVICE_MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model ${p.id} does not exist.`),
+  SERVICE_MODEL_TWICE: def<Named>(
+    400,
+    "client",
+    (p) => `Model ${p.id} is used more than once in the configuration of the service.`,
+    () => "Give each model version one entry; its weight is its share of the traffic.",
+  ),
+  SERVICE_MODEL_NOT_IN_USE: def<{ id: string; service: string }>(
+    400,
+    "client",
+    (p) => `Model ${p.id} under service ${p.service} does not exist.`,
+  ),
+  SERVICE_LIMIT: def<{ limit: number }>(
+    400,
+    "capacity",
+    (p) => `The number of services has reached the maximum (${p.limit}).`,
+    () => "Delete services that are no longer used.",
+  ),
   SERVICE_STATE: def<{ state: string; action: string }>(
     400,
     "client",
