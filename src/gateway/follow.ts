@@ -94,9 +94,8 @@ const poll = async (deps: FollowDeps, waitMs: number, signal: AbortSignal): Prom
     }
     const read = readTable(answer.text);
     if (!read.ok) throw new Error(`table refused: ${read.reason}`);
-    if (table.version !== null && read.table.version <= table.version) {
-      throw new Error(`table ${read.table.version} is not newer than ${table.version}`);
-    }
+    // Older is fine: after a restore control's versions may have gone back, and control is the one to believe.
+    if (read.table.version === table.version) throw new Error("control repeats the table it was told of");
     table.apply(read.table);
     metrics.prune();
     await keep(deps, read.table);

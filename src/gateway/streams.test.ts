@@ -1,4 +1,5 @@
 import { request as httpRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { afterEach, expect, test } from "vitest";
 import { createWorld, group, service, until } from "./world.fixture.ts";
 import type { World } from "./world.fixture.ts";
@@ -77,9 +78,7 @@ test("stops reading from an instance while the caller does not read", async () =
     headers: { "x-auth-token": world.token() },
   });
   call.end();
-  const answer = await new Promise<import("node:http").IncomingMessage>((resolve) =>
-    call.once("response", resolve),
-  );
+  const answer = await new Promise<IncomingMessage>((resolve) => call.once("response", resolve));
   answer.pause();
   // Two equal readings in a row, a round trip through the gateway apart: the flow has come to a stand.
   let last = -1;

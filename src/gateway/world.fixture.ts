@@ -36,6 +36,8 @@ export interface FakeControl {
   loseUsageAnswers: number;
   /** Publishes the next table; the version is filled in. Resolves to it without waiting for anybody. */
   publish(change: Partial<Pick<RoutingTable, "services" | "identity">>): number;
+  /** Replaces the table as it stands, version included. */
+  restore(table: RoutingTable): void;
   /** Resolves when the gateway has acknowledged `version`. */
   acknowledged(version: number): Promise<void>;
   /** Answers everything that is not internal; the default says what it saw. */
@@ -68,7 +70,7 @@ const createControl = (socketPath: string, first: RoutingTable): FakeControl => 
     control.applied.push(applied);
     wake();
     const answer = (): void => {
-      if (table.version > applied) response.end(JSON.stringify(table));
+      if (table.version !== applied) response.end(JSON.stringify(table));
       else if (response.destroyed) return;
       else waiting.push(answer);
     };
@@ -95,6 +97,10 @@ const createControl = (socketPath: string, first: RoutingTable): FakeControl => 
       table = { ...table, ...change, version: table.version + 1 };
       wake();
       return table.version;
+    },
+    restore: (restored) => {
+      table = restored;
+      wake();
     },
     acknowledged: async (version) => {
       while (!control.applied.some((one) => one >= version)) {
