@@ -171,8 +171,8 @@ const main = async (): Promise<void> => {
     { name: "gateway", port: gateway.port, pid: gateway.child.pid ?? 0 },
     { name: "node:http pipe", port: pipe.port, pid: pipe.child.pid ?? 0 },
   ];
-  // Compilers need some requests to settle; two seconds each, not counted.
-  for (const hop of hops) await load(hop.port, 8, 2);
+  // Compilers need some requests to settle; four seconds each, not counted.
+  for (const hop of hops) await load(hop.port, 8, 4);
   const lines = [
     "CPU per request of one hop (see run.ts): POST, about 100 bytes of JSON each way, keep-alive, one process per hop.",
     "The gateway has token check, limits, metrics and access records (to a file) on; nginx logs nothing.",

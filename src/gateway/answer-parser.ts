@@ -210,7 +210,14 @@ export class AnswerParser {
     this.#remaining = length ?? 0;
     if (bodiless || length === 0) this.#state = "length";
     else this.#state = toClose ? "to-close" : chunked ? "chunk-size" : "length";
-    this.#events.onHead(code, status[3] ?? "", headers);
+    // RFC 9110 §8.6: a 204 has no length, and a client that believed one would wait for it.
+    const told = code === 204 && length !== null ? withoutLength(headers) : headers;
+    this.#events.onHead(code, status[3] ?? "", told);
     if (bodiless || length === 0) this.#complete();
   }
 }
+
+const withoutLength = (headers: readonly string[]): string[] => {
+  const index = headers.findIndex((text, i) => i % 2 === 0 && text.toLowerCase() === "content-length");
+  return headers.toSpliced(index, 2);
+};

@@ -10,7 +10,8 @@ import type { TokenPayload } from "../core/routing-table.ts";
 import { checkToken, parseToken } from "../core/token.ts";
 import type { Trust } from "./table.ts";
 
-const REMEMBERED_MAX = 10_000;
+/** Per generation; two are kept. A token that is used stays, one that is not goes after a generation or two. */
+export const TOKENS_PER_GENERATION = 5_000;
 
 export interface Caller {
   readonly user: string;
@@ -20,6 +21,8 @@ export interface Caller {
 interface Remembered {
   readonly payload: TokenPayload;
   readonly caller: Caller | null;
+  /** The key its signature was checked with, as text. */
+  readonly spki: string;
   /** The trust it was last checked against. */
   trust: Trust;
 }
@@ -34,31 +37,37 @@ export type Authentication =
  */
 export class Authenticator {
   readonly #now: () => number;
-  readonly #remembered = new Map<string, Remembered>();
+  #recent = new Map<string, Remembered>();
+  #older = new Map<string, Remembered>();
 
-  constructor(now: () => number) {
+  readonly #generationMax: number;
+
+  constructor(now: () => number, generationMax: number) {
     this.#now = now;
+    this.#generationMax = generationMax;
   }
 
   authenticate(token: string | undefined, trust: Trust): Authentication {
     if (token === undefined || token === "") return { ok: false, error: fail("TOKEN_MISSING", {}) };
-    let entry = this.#remembered.get(token);
+    let entry = this.#recall(token);
     if (entry === undefined) {
       const parsed = parseToken(token);
       if (parsed === null) return { ok: false, error: fail("TOKEN_MALFORMED", {}) };
       const key = trust.keys.get(parsed.payload.kid);
-      if (key === undefined || !verify(null, parsed.signed, key, parsed.signature)) return this.#refused();
+      if (key === undefined || !verify(null, parsed.signed, key.key, parsed.signature))
+        return this.#refused();
       const { user, project } = parsed.payload;
       if (!this.#isGood(parsed.payload, trust)) return this.#refused();
       entry = {
         payload: parsed.payload,
         caller: project === undefined ? null : { user, project },
+        spki: key.spki,
         trust,
       };
       this.#remember(token, entry);
     } else if (entry.trust !== trust || entry.payload.exp <= this.#now()) {
-      if (!trust.keys.has(entry.payload.kid) || !this.#isGood(entry.payload, trust)) {
-        this.#remembered.delete(token);
+      if (trust.keys.get(entry.payload.kid)?.spki !== entry.spki || !this.#isGood(entry.payload, trust)) {
+        this.#recent.delete(token);
         return this.#refused();
       }
       entry.trust = trust;
@@ -68,7 +77,7 @@ export class Authenticator {
   }
 
   get rememberedCount(): number {
-    return this.#remembered.size;
+    return this.#recent.size + this.#older.size;
   }
 
   #isGood(payload: TokenPayload, trust: Trust): boolean {
@@ -84,12 +93,21 @@ export class Authenticator {
     return { ok: false, error: fail("TOKEN_REFUSED", {}) };
   }
 
-  /** Only tokens with a right signature get here, so callers cannot fill this with inventions. Oldest first out. */
+  #recall(token: string): Remembered | undefined {
+    const entry = this.#recent.get(token);
+    if (entry !== undefined) return entry;
+    const old = this.#older.get(token);
+    if (old !== undefined) this.#remember(token, old);
+    return old;
+  }
+
+  /** Only tokens with a right signature get here, so callers cannot fill this with inventions. */
   #remember(token: string, entry: Remembered): void {
-    if (this.#remembered.size >= REMEMBERED_MAX) {
-      const [oldest] = this.#remembered.keys();
-      if (oldest !== undefined) this.#remembered.delete(oldest);
+    this.#older.delete(token);
+    if (this.#recent.size >= this.#generationMax) {
+      this.#older = this.#recent;
+      this.#recent = new Map();
     }
-    this.#remembered.set(token, entry);
+    this.#recent.set(token, entry);
   }
 }

@@ -146,10 +146,11 @@ export const createListener = (deps: ListenerDeps): Server => {
     const isBusy = response !== undefined && !response.writableFinished && response.headersSent;
     if (error.code === "ECONNRESET" || !socket.writable || isBusy) return void socket.destroy();
     const refusal = refusalOf(error.code);
-    const body = renderError(refusal, requestIdOf({ headers: {} }), "inference", "");
+    const requestId = requestIdOf({ headers: {} });
+    const body = renderError(refusal, requestId, "inference", "");
     // The parser cannot go on from here, so this is written by hand and ends the connection.
     socket.end(
-      `HTTP/1.1 ${refusal.status} ${refusal.status === 400 ? "Bad Request" : "Refused"}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `HTTP/1.1 ${refusal.status} ${refusal.status === 400 ? "Bad Request" : "Refused"}\r\nConnection: close\r\nX-Request-Id: ${requestId}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
   });
   return server;

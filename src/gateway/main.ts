@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import type { Writable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { Authenticator } from "./authenticate.ts";
+import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
 import { createControlClient } from "./control-client.ts";
 import { createControlProxy } from "./control-proxy.ts";
 import { followTable, loadTable } from "./follow.ts";
@@ -65,7 +65,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   });
   const server = createListener({
     table,
-    authenticator: new Authenticator(() => clock.now()),
+    authenticator: new Authenticator(() => clock.now(), TOKENS_PER_GENERATION),
     metrics,
     accessLog,
     usage,

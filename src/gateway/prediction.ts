@@ -209,8 +209,9 @@ export class Prediction implements Waiter, UpstreamListener {
     this.#isReadingBody = true;
     this.#request.on("data", (chunk: Buffer) => this.#sendBody(chunk));
     this.#request.on("end", () => this.#endBody());
-    // A body that is slow to come must not hold the head back.
-    setImmediate(() => this.#uncork(connection));
+    // What has arrived of the body flows in the tick that `on("data")` has queued, so this runs just behind it: head and
+    // body leave in one packet, and a body that is slow to come does not hold the head back.
+    process.nextTick(() => this.#uncork(connection));
   }
 
   #uncork(connection: UpstreamConnection): void {

@@ -12,7 +12,7 @@ import type { UpstreamDeps } from "./upstream.ts";
 
 /** Who is believed. A new object with every table: its identity tells the token cache when to look again. */
 export interface Trust {
-  readonly keys: ReadonlyMap<string, KeyObject>;
+  readonly keys: ReadonlyMap<string, { readonly spki: string; readonly key: KeyObject }>;
   readonly revoked: ReadonlySet<string>;
   readonly refusedUsers: ReadonlyMap<string, number>;
 }
@@ -54,7 +54,7 @@ const prepareTrust = (identity: RoutingTable["identity"]): Trust => ({
     Object.entries(identity.keys).map(([kid, spki]) => {
       const key = createPublicKey({ key: Buffer.from(spki, "base64url"), format: "der", type: "spki" });
       if (key.asymmetricKeyType !== "ed25519") throw new Error(`key ${kid} is not an Ed25519 key`);
-      return [kid, key];
+      return [kid, { spki, key }];
     }),
   ),
   revoked: new Set(identity.revokedTokens),
