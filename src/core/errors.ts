@@ -81,6 +81,7 @@ export const CATALOGUE = {
   TOKEN_NOT_FOUND: def(404, "route", () => "Could not find token."),
   USER_NOT_FOUND: def<Named>(404, "route", (p) => `Could not find user: ${p.id}.`),
   USER_EXISTS: def<{ name: string }>(409, "client", (p) => `User ${p.name} already exists.`),
+  PROJECT_NOT_FOUND: def<{ name: string }>(404, "route", (p) => `Could not find project: ${p.name}.`),
   PROJECT_EXISTS: def<{ name: string }>(409, "client", (p) => `Project ${p.name} already exists.`),
   // --- requests -----------------------------------------------------------------------------------------------
   ARGUMENT_INVALID: def<Because>(400, "client", (p) => `Invalid argument. ${p.reason}`),
@@ -109,6 +110,12 @@ export const CATALOGUE = {
     "client",
     (p) => `Connection timed out. The request was not complete after ${p.limitMs} ms.`,
   ),
+  WORKSPACE_NOT_FOUND: def(
+    400,
+    "client",
+    () => "The workspace does not exist.",
+    () => 'Leave workspace_id out, or send "0".',
+  ),
   // --- AI applications ----------------------------------------------------------------------------------------
   MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model (${p.id}) does not exist.`),
   MODEL_EXISTS: def<{ name: string; version: string }>(
@@ -127,6 +134,12 @@ export const CATALOGUE = {
     400,
     "client",
     (p) => `The model ${p.id} cannot be used for deploying services because it is still being published.`,
+  ),
+  MODEL_IMPORT_FAILED: def<Named>(
+    400,
+    "client",
+    (p) => `The model ${p.id} cannot be used for deploying services because its import failed.`,
+    (p) => `\`modelport model show ${p.id}\` says why.`,
   ),
   MODEL_INFER_TYPE: def<{ id: string; inferType: string }>(
     400,
@@ -171,6 +184,12 @@ export const CATALOGUE = {
     "client",
     (p) => `Model ${p.id} under service ${p.service} does not exist.`,
   ),
+  CLUSTER_NOT_FOUND: def<Named>(
+    400,
+    "client",
+    (p) => `Cluster ${p.id} does not exist.`,
+    () => "Leave cluster_id and pool_name out: this platform has one shared pool.",
+  ),
   SERVICE_LIMIT: def<{ limit: number }>(
     400,
     "capacity",
@@ -200,6 +219,11 @@ export const CATALOGUE = {
     404,
     "route",
     (p) => `The object obs://${p.bucket}/${p.key} does not exist.`,
+  ),
+  OBJECT_RANGE_INVALID: def<{ sizeBytes: number }>(
+    416,
+    "client",
+    (p) => `The requested range is not within the object's ${p.sizeBytes} bytes.`,
   ),
   OBJECT_KEY_INVALID: def<Because>(400, "client", (p) => `The object key is not allowed: ${p.reason}`),
   // --- prediction ---------------------------------------------------------------------------------------------
