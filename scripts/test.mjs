@@ -73,10 +73,7 @@ const python = async () => {
   const tests = join(root, "python", "tests");
   if (!existsSync(tests)) return;
   heading("Python unittest");
-  const { ok, output } = await run(
-    ["python3", "-m", "unittest", "discover", "-s", tests, "-t", join(root, "python")],
-    { show: true },
-  );
+  const { ok, output } = await run(["python3", "-m", "unittest", "discover", "-s", tests], { show: true });
   add("python", readUnittest(output, ok));
 };
 

@@ -39,6 +39,8 @@ const buildProgram = (io: CliIo): Command => {
       getOutHasColors: () => io.colour,
     })
     .exitOverride()
+    // Else `model import --version 1.0.0` would print the program's own version.
+    .enablePositionalOptions()
     .showSuggestionAfterError()
     .addHelpText(
       "after",
