@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
-import Fastify from "fastify";
+import Fastify, { LogController } from "fastify";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import { jsonSchemaTransform, serializerCompiler } from "fastify-type-provider-zod";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
@@ -63,7 +63,8 @@ export const createApi = async (deps: ApiDeps): Promise<FastifyInstance> => {
   const closing = new AbortController();
   const fastify = Fastify({
     loggerInstance: deps.logger as FastifyBaseLogger,
-    disableRequestLogging: true,
+    // One line per failed request (failures.ts); the gateway keeps the access records.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     bodyLimit: LIMITS.jsonBodyBytes.value,
     exposeHeadRoutes: false,
     requestIdHeader: false,

@@ -17,8 +17,9 @@ const pathText = (path: readonly PropertyKey[]): string =>
 
 type Issue = z.core.$ZodIssue;
 
+/** Absent members are undefined; an absent body reaches the schema as null. */
 const isMissing = (issue: Issue): boolean =>
-  issue.input === undefined &&
+  (issue.input === undefined || (issue.input === null && issue.path.length === 0)) &&
   (issue.code === "invalid_type" || issue.code === "invalid_value" || issue.code === "invalid_union");
 
 const bounds = (issue: Issue): string => {
