@@ -128,10 +128,11 @@ export const objectsSuite = (
 
     test("keeps nothing of a body that is too large, fails or is cut off, and the object that was there", async () => {
       await put("k", "before");
-      const tooLarge = objects.put(PROJECT, { bucket: BUCKET, key: "k" }, Readable.from(["1234", "5678"]), {
-        maxBytes: 7,
-      });
+      const sender = Readable.from(["1234", "5678", "9"]);
+      const tooLarge = objects.put(PROJECT, { bucket: BUCKET, key: "k" }, sender, { maxBytes: 7 });
       await expect(tooLarge).rejects.toMatchObject({ code: "BODY_TOO_LARGE", status: 413 });
+      // Whoever owns the body still has to answer its sender.
+      expect(sender.destroyed).toBe(false);
       const failing = new Readable({
         read() {
           this.push("part");
