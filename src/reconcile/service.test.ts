@@ -45,8 +45,8 @@ const openControl = async (store: Store, runner: FakeRunner, clock: FakeClock) =
   const counted = { corrections: 0, failed: 0 };
   const loop: Loop<ServiceId> = createLoop({
     name: "service",
-    keys: reconciler.keys,
-    pass: reconciler.pass,
+    keys: () => reconciler.keys(),
+    pass: (key, signal, effects) => reconciler.pass(key, signal, effects),
     clock,
     logger,
     random: () => 0.5,
