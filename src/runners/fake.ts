@@ -61,7 +61,8 @@ export const createFakeRunner = (deps: {
       end: async (how) => {
         over.abort();
         const drainMs = behaviour.kind === "ready" ? (behaviour.drainMs ?? 0) : 0;
-        if (how === "drain" && drainMs > 0) await clock.sleep(Math.min(drainMs, group.instance.drainTimeoutMs));
+        if (how === "drain" && drainMs > 0)
+          await clock.sleep(Math.min(drainMs, group.instance.drainTimeoutMs));
         alive.delete(id);
       },
       detach: () => over.abort(),
@@ -94,6 +95,7 @@ export const createFakeRunner = (deps: {
     close: (options) => keeper.close(options),
     logs: noLogs,
     removeLogs: () => Promise.resolve(),
+    loggedGroups: () => Promise.resolve([]),
     crash: (instance, failure) => alive.get(instance)?.({ state: "failed", failure }),
     pause: (instance, paused) =>
       alive.get(instance)?.(paused ? { state: "starting" } : { state: "ready", url: urlOf(instance) }),

@@ -72,7 +72,7 @@ const STABLE_MS = 60_000;
 export const instanceIdOf = (group: GroupId, n: number): InstanceId => `${group}-${n}` as InstanceId;
 
 /** Everything of a Runner but its logs. */
-export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs"> {
+export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "loggedGroups"> {
   readonly #deps: { readonly driver: Driver; readonly clock: Clock; readonly logger: Logger };
   readonly #groups = new Map<GroupId, Group>();
   readonly #listeners = new Set<(group: GroupId, service: ServiceId | null) => void>();
@@ -96,7 +96,7 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs"> {
       const slot = this.#slot(group, n);
       slot.readyAt = this.#deps.clock.monotonicMs();
       slot.driven = attach((seen) => this.#report(group, slot, seen));
-      if (ending) this.#end(group, slot, "drain");
+      if (ending) void this.#end(group, slot, "drain");
     }
   }
 

@@ -89,6 +89,8 @@ export interface Runner {
   ): AsyncIterable<LogLine>;
   /** Deletes the logs of a group that is gone. */
   removeLogs(group: GroupId): Promise<void>;
+  /** Every group that there are logs of, also those that are gone. */
+  loggedGroups(): Promise<readonly GroupId[]>;
   /** Stops watching. `stopInstances` ends all of them first (clean stop of the platform); without it they run on
    *  and are adopted by the next runner on the same directory. */
   close(options: { stopInstances: boolean }): Promise<void>;
