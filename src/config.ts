@@ -33,6 +33,11 @@ const schema = z.object({
   MODELPORT_DATA: text(resolve(homedir(), ".modelport")),
   MODELPORT_HOST: text("127.0.0.1"),
   MODELPORT_PORT: integer(0, 65535, 8080),
+  /** The address callers use, when it is not http://host:port (a proxy or TLS in front). */
+  MODELPORT_PUBLIC_URL: z
+    .string()
+    .regex(/^https?:\/\/[^/]+$/, "must be http(s)://host[:port] without a path")
+    .optional(),
   /** Empty: embedded SQLite in the data directory. */
   MODELPORT_DATABASE_URL: z
     .string()
@@ -51,6 +56,8 @@ const schema = z.object({
   MODELPORT_INSTANCE_CONCURRENCY: integer(1, 10_000, 64),
   MODELPORT_QUEUE_MAX: integer(0, 100_000, 256),
   MODELPORT_TOKEN_HOURS: integer(1, 24 * 365, 24),
+  /** How long a deployment that names no timeout may take to become ready. The guide's default: 20 minutes. */
+  MODELPORT_START_TIMEOUT_MS: integer(100, 7_200_000, 1_200_000),
   MODELPORT_DRAIN_TIMEOUT_MS: integer(0, 3_600_000, 45_000),
   /** Whether callers see the traceback of failing user code (`error_info`). */
   MODELPORT_ERROR_INFO: flag(true),
@@ -60,6 +67,7 @@ export interface Config {
   readonly dataDir: string;
   readonly host: string;
   readonly port: number;
+  readonly publicUrl: string | null;
   readonly databaseUrl: string | null;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly python: string | null;
@@ -70,8 +78,11 @@ export interface Config {
   readonly instanceConcurrency: number;
   readonly queueMax: number;
   readonly tokenHours: number;
+  readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly errorInfo: boolean;
+  /** The user wants no colour (https://no-color.org). */
+  readonly noColour: boolean;
 }
 
 /** Reads the settings. On failure every violation comes back, named by its variable. */
@@ -103,6 +114,7 @@ export const readConfig = (
       dataDir: resolve(e.MODELPORT_DATA),
       host: e.MODELPORT_HOST,
       port: e.MODELPORT_PORT,
+      publicUrl: e.MODELPORT_PUBLIC_URL ?? null,
       databaseUrl: e.MODELPORT_DATABASE_URL ?? null,
       logLevel: e.MODELPORT_LOG_LEVEL,
       python: e.MODELPORT_PYTHON ?? null,
@@ -113,8 +125,10 @@ export const readConfig = (
       instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,
       queueMax: e.MODELPORT_QUEUE_MAX,
       tokenHours: e.MODELPORT_TOKEN_HOURS,
+      startTimeoutMs: e.MODELPORT_START_TIMEOUT_MS,
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
       errorInfo: e.MODELPORT_ERROR_INFO,
+      noColour: (env["NO_COLOR"] ?? "") !== "",
     },
   };
 };

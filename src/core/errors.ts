@@ -54,6 +54,12 @@ export const CATALOGUE = {
     () => "Unauthorized",
     () => "The token is expired, revoked or not from this platform; `modelport login` gets a new one.",
   ),
+  CALLER_WITHOUT_PROJECT: def(
+    403,
+    "client",
+    () => "The IAM user is not authorized to access the API.",
+    () => 'The token has no project; ask for one with "scope":{"project":{"name":…}}.',
+  ),
   TOKEN_WITHOUT_PROJECT: def(
     400,
     "client",
@@ -97,6 +103,13 @@ export const CATALOGUE = {
   ),
   API_NOT_FOUND: def<{ path: string }>(404, "route", (p) => `API ${p.path} does not exist.`),
   REQUEST_MALFORMED: def<Because>(400, "client", (p) => p.reason),
+  URI_TOO_LONG: def(414, "client", () => "Request URI too large."),
+  HEADERS_TOO_LARGE: def(494, "client", () => "Request headers too large."),
+  REQUEST_INCOMPLETE: def<{ limitMs: number }>(
+    408,
+    "client",
+    (p) => `Connection timed out. The request was not complete after ${p.limitMs} ms.`,
+  ),
   WORKSPACE_NOT_FOUND: def(
     400,
     "client",
@@ -219,6 +232,12 @@ export const CATALOGUE = {
     "route",
     () => "The API does not exist or has not been published in the environment",
     () => "Check the service id; `modelport service list` shows the ones of your project.",
+  ),
+  SERVICE_ID_MISSING: def(
+    400,
+    "client",
+    () => "Invalid request URL because no service ID or request URI included.",
+    () => "The path is /v1/infers/{service_id}; `modelport service show` prints it.",
   ),
   SERVICE_STOPPED: def<Named>(
     400,

@@ -117,6 +117,9 @@ export const serviceEvents = {
     normal(`The instances of [${model}] change from ${from} to ${to}.`),
   instanceFailed: (model: string, reason: string) =>
     abnormal(`An instance of [${model}] failed and is replaced. Error: ${reason}`),
+  preparingEnvironment: () => normal("preparing environment"),
+  environmentPrepared: (model: string) => normal(`[${model}] prepare environment success`),
+  resourcesScheduled: (model: string) => normal(`[${model}] schedule resource success`),
   startingModel: (model: string) => normal(`[${model}] starting model`),
   modelReady: (model: string) => normal(`[${model}] start model success`),
   concerning: (ready: number, wanted: number) => abnormal(`Only ${ready} of ${wanted} instances are ready.`),

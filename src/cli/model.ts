@@ -1,0 +1,285 @@
+/** `modelport model …`: AI applications, from a package on this machine or in objects to a published version. */
+import type { Command } from "commander";
+import type { Api } from "./api.ts";
+import type { EventItem, ModelDetail, ModelItem } from "./api-shapes.ts";
+import { addNoun, addVerb, timeSpan } from "./commands.ts";
+import { CliError, usage } from "./failures.ts";
+import { facts, size, status, table, when } from "./format.ts";
+import { eventLine, follow } from "./follow.ts";
+import type { CliIo } from "./io.ts";
+import type { Live } from "./live.ts";
+import { findModel, nextVersion, versionsOf } from "./names.ts";
+import { isObsAddress, objectPath, parseObsAddress } from "./obs-address.ts";
+import { packageLocation, scanPackage, uploadPackage } from "./package-upload.ts";
+import type { Session } from "./session.ts";
+import { readAll } from "./transport.ts";
+
+const eventsPath = (api: Api, id: string): string => api.inProject(`/models/${id}/events`);
+
+export interface ModelRequest {
+  readonly name: string;
+  readonly version: string;
+  readonly type: string | undefined;
+  readonly location: string;
+  readonly description?: string | undefined;
+}
+
+/** Asks for the import of what lies at `location`; it goes on in the platform. */
+export const createModel = async (api: Api, wanted: ModelRequest): Promise<string> => {
+  const { model_id } = await api.json<{ model_id: string }>("POST", api.inProject("/models"), {
+    json: {
+      model_name: wanted.name,
+      model_version: wanted.version,
+      ...(wanted.type === undefined ? {} : { model_type: wanted.type }),
+      source_location: wanted.location,
+      ...(wanted.description === undefined ? {} : { description: wanted.description }),
+    },
+  });
+  return model_id;
+};
+
+/** Follows an import to its end; throws with the platform's reason when it ends in `failed`. */
+export const awaitModel = async (
+  session: Session,
+  api: Api,
+  live: Live,
+  id: string,
+  timeoutMs: number | null,
+): Promise<ModelDetail> => {
+  const model = await follow<ModelDetail>(session, api, live, {
+    events: eventsPath(api, id),
+    skip: 0,
+    read: () => api.get<ModelDetail>(api.inProject(`/models/${id}`)),
+    describe: (_state, last) => last ?? "waiting for the import to begin",
+    isDone: (state) => state.model_status !== "publishing",
+    timeoutMs,
+    later: `See how it goes with \`modelport model events ${id}\`.`,
+  });
+  if (model.model_status === "published") return model;
+  const { events } = await api.get<{ events: readonly EventItem[] }>(eventsPath(api, id), {
+    event_type: "abnormal",
+    order: "asc",
+  });
+  throw new CliError("failed", `${model.model_name} ${model.model_version} could not be imported.`, {
+    detail: events.map((event) => event.event_info).join("\n") || undefined,
+    next: `Correct the package and import it again. \`modelport model events ${model.model_name}:${model.model_version}\` shows every step.`,
+  });
+};
+
+/** `model_type` as config.json in the objects names it; the platform reports what is wrong with the rest. */
+const remoteModelType = async (api: Api, location: string): Promise<string | undefined> => {
+  const at = parseObsAddress(location);
+  const key = `${at.key.replace(/\/*$/, "/")}model/config.json`.replace(/^\//, "");
+  try {
+    const content = await readAll(await api.demand("GET", objectPath(api, { bucket: at.bucket, key })));
+    const type = (JSON.parse(content.toString("utf8")) as { model_type?: unknown } | null)?.model_type;
+    return typeof type === "string" ? type : undefined;
+  } catch (error) {
+    if (error instanceof CliError && error.outcome === "notFound") {
+      throw new CliError(
+        "notFound",
+        `There is no package at ${location}: obs://${at.bucket}/${key} does not exist.`,
+        {
+          next: "Name the folder that holds model/; `modelport obs ls` shows what there is.",
+        },
+      );
+    }
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+};
+
+interface ImportOptions {
+  readonly name?: string;
+  readonly version?: string;
+  readonly description?: string;
+  readonly wait: boolean;
+  readonly timeout?: number;
+}
+
+const importModel = async (session: Session, options: ImportOptions, source: string): Promise<void> => {
+  const isRemote = isObsAddress(source);
+  const local = isRemote ? null : await scanPackage(source);
+  const api = await session.api();
+  const folder =
+    local?.name ??
+    parseObsAddress(source)
+      .key.split("/")
+      .findLast((part) => part !== "");
+  const name = options.name ?? folder;
+  if (name === undefined)
+    throw usage("The address names no folder to take the name from.", "Give one with `--name`.");
+  const versions = (await versionsOf(api, name)).map((row) => row.model_version);
+  const version = options.version ?? nextVersion(versions);
+  if (versions.includes(version)) {
+    // Before the upload: it would replace what the existing version was made from.
+    throw new CliError("conflict", `${name} ${version} exists already, and versions do not change.`, {
+      next: `Leave out \`--version\` to get ${nextVersion(versions)}, or delete it: modelport model delete ${name}:${version}`,
+    });
+  }
+  const live = session.live();
+  try {
+    if (local !== null) {
+      const sent = await uploadPackage(api, live, local, name, version);
+      live.note(`  uploaded ${sent.files} of ${local.files.length} files (${size(sent.bytes)})`);
+    }
+    const id = await createModel(api, {
+      name,
+      version,
+      type: local === null ? await remoteModelType(api, source) : local.modelType,
+      location: local === null ? source : packageLocation(name, version),
+      description: options.description,
+    });
+    if (!options.wait) {
+      live.end();
+      session.answer(
+        { model_id: id, model_name: name, model_version: version, model_status: "publishing" },
+        () =>
+          `${name} ${version} is being imported. Follow it with: modelport model events ${name}:${version}\n`,
+      );
+      return;
+    }
+    const model = await awaitModel(session, api, live, id, options.timeout ?? null);
+    live.end();
+    session.answer(
+      model,
+      () =>
+        `${name} ${version} is ${status("published", session.paint)}. Deploy it with: modelport service deploy ${name}\n`,
+    );
+  } finally {
+    live.end();
+  }
+};
+
+const list = async (session: Session, options: { name?: string }): Promise<void> => {
+  const api = await session.api();
+  const rows = await api.all<ModelItem>(api.inProject("/models"), "models", { model_name: options.name });
+  const now = session.io.clock.now();
+  session.answer({ total_count: rows.length, models: rows }, () =>
+    rows.length === 0
+      ? "There are no AI applications yet. Import one: modelport model import DIR\n"
+      : table(
+          ["NAME", "VERSION", "ENGINE", "STATUS", "SIZE", "CREATED", "ID"],
+          rows.map((row) => [
+            row.model_name,
+            row.model_version,
+            row.model_type,
+            row.model_status,
+            size(row.model_size),
+            when(row.create_at, now),
+            row.model_id,
+          ]),
+          session.columns,
+          session.paint,
+          (text, column) => (column === 3 ? status(text, session.paint) : text),
+        ),
+  );
+};
+
+const show = async (session: Session, _options: unknown, reference: string): Promise<void> => {
+  const model = await findModel(await session.api(), reference);
+  session.answer(model, () =>
+    facts(
+      [
+        ["name", model.model_name],
+        ["version", model.model_version],
+        ["status", status(model.model_status, session.paint)],
+        ["engine", model.model_type],
+        ["runtime", model.runtime || "-"],
+        ["size", size(model.model_size)],
+        ["source", model.source_location || "-"],
+        ["description", model.description || "-"],
+        ["created", when(model.create_at, session.io.clock.now())],
+        ["id", model.model_id],
+      ],
+      session.paint,
+    ),
+  );
+};
+
+interface DeleteAnswer {
+  readonly delete_failed_list?: readonly { readonly error_code: string; readonly error_msg: string }[];
+}
+
+const remove = async (session: Session, _options: unknown, reference: string): Promise<void> => {
+  if (!reference.includes(":") && !/^[0-9a-f]{8}-/.test(reference)) {
+    const versions = await versionsOf(await session.api(), reference);
+    if (versions.length > 1) {
+      throw usage(
+        `${reference} has ${versions.length} versions: ${versions.map((row) => row.model_version).join(", ")}.`,
+        `Name the one to delete: modelport model delete ${reference}:${versions[0]?.model_version ?? ""}`,
+      );
+    }
+  }
+  const api = await session.api();
+  const model = await findModel(api, reference);
+  const answer = await api.json<DeleteAnswer>("DELETE", api.inProject(`/models/${model.model_id}`));
+  const refused = answer.delete_failed_list?.[0];
+  if (refused !== undefined) {
+    throw new CliError("conflict", refused.error_msg, {
+      code: refused.error_code,
+      next: "Delete the services that use it first; `modelport service list` shows them.",
+    });
+  }
+  session.answer(answer, () => `${model.model_name} ${model.model_version} is deleted.\n`);
+};
+
+const events = async (session: Session, _options: unknown, reference: string): Promise<void> => {
+  const api = await session.api();
+  const model = await findModel(api, reference);
+  const path = eventsPath(api, model.model_id);
+  const rows = await api.all<EventItem>(path, "events", { sort_by: "occur_time", order: "asc" });
+  session.answer({ model_id: model.model_id, total_count: rows.length, events: rows }, () =>
+    rows.map((row) => `${eventLine(row, session.paint)}\n`).join(""),
+  );
+};
+
+export const addModelCommands = (program: Command, io: CliIo): void => {
+  const model = addNoun(program, "model", "AI applications: import, look at and delete model packages");
+  addVerb<ImportOptions>(model, io, {
+    usage: "import <source>",
+    summary: "import a model package from a folder or from obs://",
+    about:
+      "Imports a model package: a folder that holds model/ (config.json, the model file, customize_service.py), on this " +
+      "machine or in objects. Follows the import until the version is published.",
+    examples: [
+      "model import ./iris",
+      "model import ./iris --name iris --version 1.0.0",
+      "model import obs://my-bucket/packages/iris --no-wait",
+    ],
+    options: (command) =>
+      command
+        .option("--name <name>", "name of the AI application (default: the folder's name)")
+        .option("--version <version>", "version, such as 1.0.0 (default: the next after the newest)")
+        .option("--description <text>", "a short description")
+        .option("--wait", "wait until it is published (default)", true)
+        .option("--no-wait", "return as soon as the platform has accepted it")
+        .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan),
+    run: importModel,
+  });
+  addVerb<{ name?: string }>(model, io, {
+    usage: "list",
+    summary: "list the AI applications of the project",
+    examples: ["model list", "model list --name iris --json"],
+    options: (command) => command.option("--name <part>", "only names that contain this"),
+    run: list,
+  });
+  addVerb(model, io, {
+    usage: "show <model>",
+    summary: "show one version (NAME, NAME:VERSION or an id)",
+    examples: ["model show iris", "model show iris:0.0.1 --json"],
+    run: show,
+  });
+  addVerb(model, io, {
+    usage: "delete <model>",
+    summary: "delete a version that no service uses",
+    examples: ["model delete iris:0.0.1"],
+    run: remove,
+  });
+  addVerb(model, io, {
+    usage: "events <model>",
+    summary: "show what happened to a version, oldest first",
+    examples: ["model events iris:0.0.1"],
+    run: events,
+  });
+};

@@ -1,0 +1,130 @@
+/** `modelport service predict`: one call of a service, as an application would make it. */
+import { readFile } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
+import type { Command } from "commander";
+import type { Api } from "./api.ts";
+import { addVerb, collect } from "./commands.ts";
+import { CliError, apiFailure, usage } from "./failures.ts";
+import { duration } from "./format.ts";
+import type { CliIo } from "./io.ts";
+import { findService } from "./names.ts";
+import type { Session } from "./session.ts";
+import { readAll } from "./transport.ts";
+
+interface PredictOptions {
+  readonly data?: string;
+  readonly path?: string;
+  readonly header?: readonly string[];
+  readonly contentType: string;
+  readonly verbose?: boolean;
+}
+
+const readBody = async (session: Session, data: string | undefined): Promise<Uint8Array> => {
+  if (data === undefined || data === "-" || data === "@-") {
+    if (data === undefined && session.io.stdin.isTTY) {
+      throw usage(
+        "There is no body to send.",
+        "Give it with `-d '{…}'` or `-d @file`, or on standard input.",
+      );
+    }
+    return readAll(session.io.stdin);
+  }
+  if (!data.startsWith("@")) return Buffer.from(data);
+  const path = data.slice(1);
+  return readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    throw new CliError("usage", `${path} cannot be read: ${cause.code ?? cause.message}.`, { cause });
+  });
+};
+
+const parseHeaders = (lines: readonly string[]): Record<string, string> =>
+  Object.fromEntries(
+    lines.map((line) => {
+      const at = line.indexOf(":");
+      if (at < 1) throw usage(`The header ${line} has no name.`, "Write it as `-H 'Name: value'`.");
+      return [line.slice(0, at).trim().toLowerCase(), line.slice(at + 1).trim()];
+    }),
+  );
+
+/** Where a service is called: its address as the platform gives it, at the endpoint we reach the platform by. */
+export const predictPath = (id: string, accessAddress: string | undefined, sub: string): string => {
+  const base =
+    accessAddress !== undefined && URL.canParse(accessAddress)
+      ? new URL(accessAddress).pathname
+      : `/v1/infers/${id}`;
+  return base.replace(/\/$/, "") + (sub === "" || sub === "/" ? "" : sub.replace(/^\/?/, "/"));
+};
+
+/** Sends one prediction and hands back the answer, whatever its status. */
+export const sendPrediction = (
+  api: Api,
+  path: string,
+  body: Uint8Array,
+  headers: Readonly<Record<string, string>>,
+): Promise<IncomingMessage> => api.send("POST", path, { body, headers, withinMs: null });
+
+const predict = async (session: Session, options: PredictOptions, reference: string): Promise<void> => {
+  const { clock, stdout, stderr } = session.io;
+  const body = await readBody(session, options.data);
+  const api = await session.api();
+  const service = await findService(api, reference);
+  const path = predictPath(service.service_id, service.access_address, options.path ?? "");
+  const startedAt = clock.monotonicMs();
+  const answer = await sendPrediction(api, path, body, {
+    "content-type": options.contentType,
+    ...parseHeaders(options.header ?? []),
+  });
+  const content = await readAll(answer);
+  const tookMs = clock.monotonicMs() - startedAt;
+  const code = answer.statusCode ?? 0;
+  const text = content.toString("utf8");
+  if (options.verbose && !session.json) {
+    const lines = [`POST ${new URL(path, api.endpoint).href}`, `${code} in ${duration(tookMs)}`];
+    for (const [name, value] of Object.entries(answer.headers)) lines.push(`${name}: ${String(value)}`);
+    stderr.write(lines.map((line) => `${session.paint("dim", line)}\n`).join(""));
+  }
+  if (code >= 200 && code < 300) {
+    if (session.json) {
+      let parsed: unknown = text;
+      try {
+        parsed = JSON.parse(text);
+      } catch {
+        // Not every model answers JSON; its text is passed on as it is.
+      }
+      session.answer(
+        { status: code, took_ms: Math.round(tookMs), headers: answer.headers, body: parsed },
+        () => "",
+      );
+    } else {
+      stdout.write(content);
+      if (session.io.isTty && !text.endsWith("\n")) stdout.write("\n");
+    }
+    return;
+  }
+  const requestId = answer.headers["x-request-id"];
+  const failure = apiFailure(code, text, typeof requestId === "string" ? requestId : undefined);
+  throw failure.details.next !== undefined || code < 500
+    ? failure
+    : new CliError(failure.outcome, failure.message, {
+        ...failure.details,
+        next: `\`modelport service logs ${service.service_name}\` shows what the model's code printed.`,
+      });
+};
+
+export const addPredictCommand = (service: Command, io: CliIo): void =>
+  addVerb<PredictOptions>(service, io, {
+    usage: "predict <service>",
+    summary: "send one prediction and print the answer",
+    examples: [
+      `service predict iris -d '{"data":{"req_data":[{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}]}}'`,
+      "service predict iris -d @request.json --verbose",
+      "service predict iris < request.json",
+    ],
+    options: (command) =>
+      command
+        .option("-d, --data <body>", "the body; @FILE reads a file, - standard input")
+        .option("--path <path>", "path below the service's address")
+        .option("-H, --header <line>", "a header, `Name: value`; may be repeated", collect(String))
+        .option("--content-type <type>", "content type of the body", "application/json")
+        .option("-v, --verbose", "show the status, headers and time on standard error"),
+    run: predict,
+  });

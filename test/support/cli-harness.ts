@@ -1,0 +1,144 @@
+/** Runs command lines against a contract server, with the process around them made of strings and a clock that waits for nothing. */
+import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { runCli } from "../../src/cli/main.ts";
+import type { CliIo, Sink } from "../../src/cli/io.ts";
+import type { DoctorProbe, PlatformControl } from "../../src/cli/platform-control.ts";
+import { instant } from "../../src/core/ids.ts";
+import { ADMINISTRATOR, ContractServer, PROJECT } from "./contract-server.ts";
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+class Text implements Sink {
+  text = "";
+  write(chunk: string | Uint8Array): void {
+    this.text += typeof chunk === "string" ? chunk : Buffer.from(chunk).toString("utf8");
+  }
+}
+
+const NOW = Date.UTC(2026, 10, 23, 18, 30, 0);
+
+export class CliHarness {
+  readonly server = new ContractServer();
+  dir = "";
+  /** Abort it to press Ctrl-C. */
+  interrupt = new AbortController();
+  /** What the platform of this machine does; calls are noted. */
+  readonly platformCalls: string[] = [];
+  isRunning = true;
+  probes: DoctorProbe[] = [];
+
+  async start(): Promise<this> {
+    await this.server.start();
+    this.dir = await mkdtemp(join(tmpdir(), "modelport-cli-"));
+    await this.writeProfile({});
+    await this.writePackage("iris");
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    await this.server.stop();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  get profilePath(): string {
+    return join(this.dir, "cli.json");
+  }
+
+  async writeProfile(changes: Readonly<Record<string, unknown>>): Promise<void> {
+    await writeFile(
+      this.profilePath,
+      JSON.stringify({ endpoint: this.server.url, ...ADMINISTRATOR, project: PROJECT, ...changes }),
+    );
+  }
+
+  /** A package folder below `dir`; returns its path. */
+  async writePackage(name: string, files: Readonly<Record<string, string>> = {}): Promise<string> {
+    const content = {
+      "model/config.json": '{"model_type":"Scikit_Learn","model_algorithm":"iris"}',
+      "model/iris.m": "weights",
+      "model/__pycache__/customize_service.pyc": "left out",
+      ...files,
+    };
+    for (const [path, text] of Object.entries(content)) {
+      const target = join(this.dir, name, path);
+      await mkdir(dirname(target), { recursive: true });
+      await writeFile(target, text);
+    }
+    return join(this.dir, name);
+  }
+
+  #platform(): PlatformControl {
+    return {
+      up: async ({ detach, onStep }) => {
+        this.platformCalls.push(detach ? "up --detach" : "up");
+        onStep("starting");
+        const alreadyRunning = this.isRunning;
+        this.isRunning = true;
+        return {
+          url: this.server.url,
+          alreadyRunning,
+          ended: new Promise(() => {}),
+          stop: async () => {
+            this.platformCalls.push("stop");
+            this.isRunning = false;
+          },
+        };
+      },
+      down: async () => {
+        const wasRunning = this.isRunning;
+        this.isRunning = false;
+        return { wasRunning };
+      },
+      state: async () =>
+        this.isRunning
+          ? {
+              running: true,
+              url: this.server.url,
+              since: instant(NOW - 60_000),
+              processes: [{ role: "gateway", pid: 42, state: "ready", restarts: 0 }],
+            }
+          : { running: false },
+      probes: () => this.probes,
+    };
+  }
+
+  async run(
+    argv: readonly string[],
+    more: { stdin?: string; isTty?: boolean; columns?: number } = {},
+  ): Promise<Ran> {
+    const stdout = new Text();
+    const stderr = new Text();
+    let elapsed = 0;
+    const io: CliIo = {
+      stdout,
+      stderr,
+      stdin: Readable.from(more.stdin === undefined ? [] : [Buffer.from(more.stdin)]),
+      isTty: more.isTty === true,
+      isStderrTty: false,
+      colour: more.isTty === true,
+      columns: more.columns ?? 100,
+      dataDir: this.dir,
+      profilePath: this.profilePath,
+      examplesDir: this.dir,
+      clock: {
+        now: () => instant(NOW),
+        monotonicMs: () => elapsed,
+        sleep: async (ms) => {
+          elapsed += ms;
+          await new Promise<void>((resolve) => setImmediate(resolve));
+        },
+      },
+      interrupt: this.interrupt.signal,
+      platform: this.#platform(),
+    };
+    const code = await runCli(argv, io);
+    return { code, stdout: stdout.text, stderr: stderr.text };
+  }
+}
