@@ -108,7 +108,9 @@ describe("POST /models", () => {
     ].entries()) {
       const answer = await world.call("POST", `${world.base}/models`, {
         body: body({ model_version: `1.0.${n}`, source_location: location }),
-        headers: { "content-type": n === 0 ? "application/json;charset=utf8" : "application/json;charset=UTF-8" },
+        headers: {
+          "content-type": n === 0 ? "application/json;charset=utf8" : "application/json;charset=UTF-8",
+        },
       });
       expect(answer.status).toBe(200);
       const shown = await world.call("GET", `${world.base}/models/${answer.body.model_id}`);
@@ -121,7 +123,10 @@ describe("POST /models", () => {
   test("knows one workspace", async () => {
     expect((await create({ workspace_id: "0" })).status).toBe(200);
     const answer = await create({ model_version: "0.0.2", workspace_id: "team" });
-    expect(answer.body).toMatchObject({ error_code: "ModelArts.0102", error_msg: "The workspace does not exist." });
+    expect(answer.body).toMatchObject({
+      error_code: "ModelArts.0102",
+      error_msg: "The workspace does not exist.",
+    });
   });
 
   test("echoes initial_config byte for byte", async () => {
@@ -139,7 +144,10 @@ describe("GET /models", () => {
       world.clock.advance(1000);
       await create({ model_version: version });
     }
-    const page = await world.call("GET", `${world.base}/models?offset=1&limit=1&sort_by=model_version&order=asc`);
+    const page = await world.call(
+      "GET",
+      `${world.base}/models?offset=1&limit=1&sort_by=model_version&order=asc`,
+    );
     expect(page.body).toMatchObject({ total_count: 3, count: 1, models: [{ model_version: "0.0.2" }] });
     const past = await world.call("GET", `${world.base}/models?offset=3`);
     expect(past.body).toEqual({ total_count: 3, count: 0, models: [] });
@@ -151,7 +159,9 @@ describe("GET /models", () => {
     await create({ model_name: "iris_a" });
     await create({ model_name: "irisxa" });
     const names = async (query: string): Promise<string[]> =>
-      (await world.call("GET", `${world.base}/models?${query}&sort_by=create_at&order=asc&unknown=1`)).body.models
+      (
+        await world.call("GET", `${world.base}/models?${query}&sort_by=create_at&order=asc&unknown=1`)
+      ).body.models
         .map((m: { model_name: string }) => m.model_name)
         .toSorted();
     expect(await names("model_name=iris_a")).toEqual(["iris_a", "irisxa"]);

@@ -143,6 +143,10 @@ export const bucketRoutes = (app: App, deps: ApiDeps): void => {
 export const objectRoutes = (app: App, deps: ApiDeps): void => {
   const { objects } = deps;
   app.removeAllContentTypeParsers();
+  // What the client calls its bytes does not matter here, and a malformed name for them is no reason to refuse them.
+  app.addHook("onRequest", async (request) => {
+    request.raw.headers["content-type"] = "application/octet-stream";
+  });
   app.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
   const path = `${ROOT}/:bucket/objects/*`;
 

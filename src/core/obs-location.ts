@@ -12,7 +12,7 @@ export interface ObsLocation {
 export const parseObsLocation = (text: string): ObsLocation | null => {
   const scheme = /^(?:obs|s3):\/\/([^/]+)(?:\/(.*))?$/s.exec(text);
   if (scheme !== null) return { bucket: scheme[1] ?? "", key: scheme[2] ?? "" };
-  const url = /^https?:\/\/([a-z0-9][a-z0-9.-]*?)\.obs\.[^/]+(?:\/([^?#]*))?$/s.exec(text);
+  const url = /^https?:\/\/([a-z0-9][a-z0-9.-]*?)\.obs\.[^/]+(?:\/([^?#]*)(?:[?#].*)?)?$/s.exec(text);
   if (url === null) return null;
   try {
     return { bucket: url[1] ?? "", key: decodeURIComponent(url[2] ?? "") };

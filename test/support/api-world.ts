@@ -93,7 +93,11 @@ export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): P
   const dir = await mkdtemp(join(tmpdir(), "modelport-api-"));
   const clock = createClock();
   const logger = createLogger("test", "silent");
-  const store = await openStore({ database: { kind: "sqlite", path: join(dir, "modelport.db") }, clock, logger });
+  const store = await openStore({
+    database: { kind: "sqlite", path: join(dir, "modelport.db") },
+    clock,
+    logger,
+  });
   const secrets = await loadOrCreateSecrets(join(dir, "secrets"));
   const objects = createMemoryObjects();
   const first = await bootstrapIdentity({ store, clock, masterKey: secrets.masterKey });

@@ -9,7 +9,12 @@ const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
 const checkKey = (key: string): void => {
   const parts = key.split("/");
-  if (key === "" || Buffer.byteLength(key) > 1024 || /[\0\\]/.test(key) || parts.some((p) => /^\.{0,2}$/.test(p))) {
+  if (
+    key === "" ||
+    Buffer.byteLength(key) > 1024 ||
+    /[\0\\]/.test(key) ||
+    parts.some((p) => /^\.{0,2}$/.test(p))
+  ) {
     throw fail("OBJECT_KEY_INVALID", { reason: "it is empty, too long or not a plain path." });
   }
 };
@@ -34,7 +39,8 @@ export const createMemoryObjects = (): Objects => {
         .filter((name) => name.startsWith(`${project}/`))
         .map((name) => ({ name: name.slice(project.length + 1), createdAt: instant(0) })),
     createBucket: async (project, bucket) => {
-      if (!BUCKET.test(bucket)) throw fail("OBJECT_KEY_INVALID", { reason: "the bucket's name is not allowed." });
+      if (!BUCKET.test(bucket))
+        throw fail("OBJECT_KEY_INVALID", { reason: "the bucket's name is not allowed." });
       const name = slot(project, bucket);
       if (!buckets.has(name)) buckets.set(name, new Map());
     },

@@ -36,7 +36,8 @@ export const modelItem = (model: Model): z.output<typeof modelListItem> => ({
   install_type: [...model.installTypes],
   ...(text(model.request["source_type"]) === "" ? {} : { source_type: text(model.request["source_type"]) }),
   model_source: "custom",
-  source_copy: model.request["source_copy"] === false || model.request["source_copy"] === "false" ? "false" : "true",
+  source_copy:
+    model.request["source_copy"] === false || model.request["source_copy"] === "false" ? "false" : "true",
   tunable: false,
   market_flag: false,
   publishable_flag: false,

@@ -5,12 +5,14 @@ import { description, event, lenientInteger, name, order, paging, queryText } fr
 
 const LARGEST_SHARE = 1000;
 
+/** `cpu` and `memory` are needed with the specification `custom` only; answers of others carry an empty object. */
 const customSpec = z.object({
-  cpu: z.number().min(0.01).max(1024),
+  cpu: z.number().min(0.01).max(1024).optional(),
   memory: z
     .int()
     .min(16)
-    .max(8 * 1024 * 1024),
+    .max(8 * 1024 * 1024)
+    .optional(),
   gpu_p4: z.literal(0, "0: this platform has no accelerators").optional(),
   ascend_a310: z.literal(0, "0: this platform has no accelerators").optional(),
 });
