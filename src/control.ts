@@ -20,7 +20,7 @@ import { createImporter } from "./reconcile/import.ts";
 import { createLoop } from "./reconcile/loop.ts";
 import { createLoopMetrics } from "./reconcile/metrics.ts";
 import { openPackages } from "./reconcile/packages.ts";
-import { startRetention } from "./reconcile/retention.ts";
+import { createRetention } from "./reconcile/retention.ts";
 import { createServiceReconciler } from "./reconcile/service.ts";
 import { openProcessRunner } from "./runners/process/runner.ts";
 import type { Runner } from "./runners/runner.ts";
@@ -97,7 +97,7 @@ async function* interleave<T>(sources: readonly AsyncIterator<T>[]): AsyncIterab
   }
 }
 
-export const runControl = async (
+export const startControl = async (
   config: Config,
 ): Promise<{ close(options: { stopInstances: boolean }): Promise<void> }> => {
   const clock = systemClock;
@@ -141,7 +141,7 @@ export const runControl = async (
     clock,
     logger,
   });
-  const packages = await openPackages({ root: at("packages"), clock, logger });
+  const packages = await openPackages({ root: at("packages"), clock });
 
   const metrics = createLoopMetrics(new Registry());
   const loop = { clock, logger, metrics, random: Math.random };
@@ -192,7 +192,8 @@ export const runControl = async (
       if (change.kind === "service") serviceLoop.enqueue(change.id as ServiceId);
     },
   });
-  const retention = startRetention({ store, runner, environments, packages, clock, logger });
+  const retention = createRetention({ store, runner, environments, packages, clock, logger });
+  retention.start();
 
   const api = await createApi({
     store,
