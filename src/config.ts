@@ -75,15 +75,41 @@ export interface Config {
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly errorInfo: boolean;
+  /** What programs that build environments (pip, uv) get to see of the platform's environment; see toolEnvironment. */
+  readonly toolEnvironment: Readonly<Record<string, string>>;
   /** The user wants no colour (https://no-color.org). */
   readonly noColour: boolean;
 }
+
+/** Certificates, indexes, proxies and where to find programs: what builds need, and nothing that is a secret of ours. */
+const TOOL_VARIABLES =
+  /^(?:PATH|HOME|TMPDIR|TEMP|TMP|LANG|LC_ALL|SYSTEMROOT|USERPROFILE|LOCALAPPDATA|SSL_CERT_FILE|SSL_CERT_DIR|NETRC|(?:UV|PIP|PYENV)_\w+|(?:HTTPS?|ALL|NO)_PROXY)$/i;
+
+/** uv does not read pip's variables: those that name packages' sources are handed to it under its own names. */
+const toolEnvironment = (env: Readonly<Record<string, string | undefined>>): Record<string, string> => {
+  const result: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env))
+    if (value !== undefined && TOOL_VARIABLES.test(name)) result[name] = value;
+  const hand = (pip: string, uv: string, separator: string): void => {
+    const value = result[pip]?.trim();
+    if (value !== undefined && value !== "" && result[uv] === undefined)
+      result[uv] = value.split(/\s+/).join(separator);
+  };
+  if (result["UV_INDEX_URL"] === undefined) hand("PIP_INDEX_URL", "UV_DEFAULT_INDEX", " ");
+  if (result["UV_INDEX"] === undefined) hand("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", " ");
+  hand("PIP_FIND_LINKS", "UV_FIND_LINKS", ",");
+  hand("PIP_CERT", "SSL_CERT_FILE", " ");
+  return result;
+};
 
 /** Reads the settings. On failure every violation comes back, named by its variable. */
 export const readConfig = (
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): { ok: true; config: Config } | { ok: false; problems: readonly Problem[] } => {
-  const parsed = schema.safeParse(env);
+  // Every name present, if only as undefined: zod calls a missing key wrong before it asks for its default.
+  const parsed = schema.safeParse(
+    Object.fromEntries(Object.keys(schema.shape).map((name) => [name, env[name]])),
+  );
   const unknown = Object.keys(env).filter((name) => name.startsWith("MODELPORT_") && !(name in schema.shape));
   const problems: Problem[] = unknown.map((name) => ({
     path: name,
@@ -122,6 +148,7 @@ export const readConfig = (
       startTimeoutMs: e.MODELPORT_START_TIMEOUT_MS,
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
       errorInfo: e.MODELPORT_ERROR_INFO,
+      toolEnvironment: toolEnvironment(env),
       noColour: (env["NO_COLOR"] ?? "") !== "",
     },
   };

@@ -52,6 +52,8 @@ export interface ConfigOverrides {
 export interface ConfigContext {
   /** The AI engine the application was created with; the file must not name another. */
   readonly modelType?: string;
+  /** Fields that count where the text has none (config.json beside an `initial_config`). */
+  readonly defaults?: Readonly<Record<string, unknown>>;
   readonly overrides?: ConfigOverrides;
 }
 
@@ -543,7 +545,12 @@ export const checkConfig = (text: string, context: ConfigContext = {}): ConfigCh
   const parsed = read(check, text);
   if (parsed === null) return { config: null, problems: check.problems, warnings: check.warnings };
   const overrides = Object.entries(context.overrides ?? {}).filter(([, value]) => given(value));
-  const raw: Record<string, unknown> = { ...parsed, ...Object.fromEntries(overrides) };
+  const raw: Record<string, unknown> = {
+    model_type: context.modelType,
+    ...context.defaults,
+    ...parsed,
+    ...Object.fromEntries(overrides),
+  };
   check.unknownFields(parsed, TOP_FIELDS, "");
   const modelType = checkModelType(check, own(raw, "model_type"), context);
   if (given(own(raw, "swr_location")) && modelType !== "Image")

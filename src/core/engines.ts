@@ -80,13 +80,8 @@ export const pythonOfRuntime = (runtime: string): string | null =>
 /** Interpreters below this cannot run the workers. */
 export const OLDEST_PYTHON_MINOR = 9;
 
-// XGBoost comes as `xgboost-cpu` where there is one: the plain package brings NCCL (951 MB against 271 MB). From 3.2 on
-// the old binary format of models is no longer read, hence 3.0.5.
-const onMac = (cpu: string, plain: string): readonly string[] => [
-  `${cpu} ; sys_platform != "darwin"`,
-  `${plain} ; sys_platform == "darwin"`,
-];
-
+// XGBoost comes as `xgboost-cpu` where there is one: the plain package brings NCCL (951 MB against 271 MB), except on
+// macOS. From 3.2 on the old binary format of models is no longer read, hence 3.0.5.
 const REQUIREMENTS: Readonly<Record<EngineName, Readonly<Record<number, readonly string[]>>>> = {
   Scikit_Learn: {
     9: ["scikit-learn==1.2.2", "numpy<1.24", "pandas<2", "joblib"],
@@ -96,26 +91,33 @@ const REQUIREMENTS: Readonly<Record<EngineName, Readonly<Record<number, readonly
     13: ["scikit-learn==1.5.2", "numpy<3", "pandas<3", "joblib"],
   },
   XGBoost: {
-    9: [...onMac("xgboost-cpu==2.1.4", "xgboost==2.1.4"), "numpy<2", "pandas<3", "scikit-learn<1.6"],
-    10: [...onMac("xgboost-cpu==3.0.5", "xgboost==3.0.5"), "numpy<2", "pandas<3", "scikit-learn<1.8"],
-    11: [...onMac("xgboost-cpu==3.0.5", "xgboost==3.0.5"), "numpy<2", "pandas<3", "scikit-learn<1.8"],
-    12: [...onMac("xgboost-cpu==3.0.5", "xgboost==3.0.5"), "numpy<2", "pandas<3", "scikit-learn<1.8"],
-    13: [...onMac("xgboost-cpu==3.0.5", "xgboost==3.0.5"), "numpy<3", "pandas<3", "scikit-learn<1.8"],
+    9: ["xgboost-cpu==2.1.4", "numpy<2", "pandas<3", "scikit-learn<1.6"],
+    10: ["xgboost-cpu==3.0.5", "numpy<2", "pandas<3", "scikit-learn<1.8"],
+    11: ["xgboost-cpu==3.0.5", "numpy<2", "pandas<3", "scikit-learn<1.8"],
+    12: ["xgboost-cpu==3.0.5", "numpy<2", "pandas<3", "scikit-learn<1.8"],
+    13: ["xgboost-cpu==3.0.5", "numpy<3", "pandas<3", "scikit-learn<1.8"],
   },
 };
 
 /** For interpreters newer than the sets: whatever the index has. */
 const NEWEST: Readonly<Record<EngineName, readonly string[]>> = {
   Scikit_Learn: ["scikit-learn", "numpy", "pandas", "joblib"],
-  XGBoost: [...onMac("xgboost-cpu", "xgboost"), "numpy", "pandas", "scikit-learn"],
+  XGBoost: ["xgboost-cpu", "numpy", "pandas", "scikit-learn"],
 };
 
 /** The set of an engine for CPython 3.`minor`. `known` is false when the interpreter is newer than the sets. */
-export const engineSet = (engine: EngineName, minor: number): EngineSet & { readonly known: boolean } => {
+export const engineSet = (
+  engine: EngineName,
+  minor: number,
+  options: { readonly mac: boolean },
+): EngineSet & { readonly known: boolean } => {
   const known = REQUIREMENTS[engine][minor];
+  const requirements = known ?? NEWEST[engine];
   return {
     engine,
-    requirements: known ?? NEWEST[engine],
+    requirements: options.mac
+      ? requirements.map((line) => line.replace(/^xgboost-cpu\b/, "xgboost"))
+      : requirements,
     runtimes: runtimesOf(engine),
     known: known !== undefined,
   };

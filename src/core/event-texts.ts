@@ -68,6 +68,11 @@ export const modelEvents = {
     ),
   systemUpgrading: () => normal("The system is being upgraded. Try again later."),
   // --- this platform ------------------------------------------------------------------------------------------
+  /** A line of the build's log that says what it is at: `Downloading numpy (16.3MiB)`. */
+  environmentProgress: (line: string) => normal(`Environment: ${line}`),
+  environmentCreated: () => normal("The environment was created."),
+  packageInvalid: (path: string, message: string, fix: string) =>
+    abnormal(`${path === "" ? "config.json" : path} ${message}; ${fix}.`),
   trialStarted: () => normal("The model is being loaded for a trial."),
   trialSucceeded: () => normal("The model loaded and answered its health check."),
   trialFailed: (reason: string) => abnormal(`The model could not be loaded. ${reason}`),

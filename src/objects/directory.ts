@@ -101,7 +101,7 @@ export const openDirectoryObjects = async (options: { root: string; clock: Clock
         await commit(scratch, bucket, names, at);
         return { key: at.key, sizeBytes, etag: md5.toString("hex"), modifiedAt: now };
       } catch (error) {
-        body.destroy();
+        // The body is left as it is: destroying a request's would close the connection before it is answered.
         await file?.close();
         await rm(scratch, { force: true });
         throw error;
@@ -213,7 +213,8 @@ const receive = async (
   const hash = createHash("md5");
   let sizeBytes = 0;
   // Iterating fails when the sender goes away before the end, so a cut body never becomes an object.
-  for await (const chunk of body as AsyncIterable<Buffer | string>) {
+  const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer | string>;
+  for await (const chunk of chunks) {
     const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
     sizeBytes += bytes.length;
     if (sizeBytes > maxBytes) throw fail("BODY_TOO_LARGE", { limitBytes: maxBytes });

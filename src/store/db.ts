@@ -124,7 +124,7 @@ const openSqlite = (path: string, deps: DatabaseDeps): Opened => {
     database.exec("pragma busy_timeout = 0");
   } catch (error) {
     database.close();
-    throw error;
+    throw new Error(`The database ${path} cannot be opened: ${String(error)}`, { cause: error });
   }
   const db = new Kysely<Tables>({
     dialect: new NodeSqliteDialect(database, deps.clock, () => new SafeSqliteCompiler()),

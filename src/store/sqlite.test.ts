@@ -1,5 +1,5 @@
 /** The store suite on SQLite, and what only SQLite has: files of its owner alone, in a folder that need not exist. */
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -44,6 +44,10 @@ test("writes through to the disk before it acknowledges", async () => {
 
 test("names the file when it is not a database", async () => {
   const root = await folder();
-  await expect(openStore({ database: { kind: "sqlite", path: root }, ...deps })).rejects.toThrow(root);
+  const path = join(root, "text.db");
+  await writeFile(path, "not a database ".repeat(1000));
+  for (const wrong of [root, path]) {
+    await expect(openStore({ database: { kind: "sqlite", path: wrong }, ...deps })).rejects.toThrow(wrong);
+  }
   await rm(root, { recursive: true });
 });

@@ -47,7 +47,11 @@ export const createWatch = (foreign: ForeignCommits, logger: Logger): Watch => {
       // A wrapper of its own, so the same function may listen twice and stop once.
       const own = (): void => listener();
       listeners.add(own);
-      if (!stopping.signal.aborted) following ??= foreign(fire, stopping.signal);
+      if (!stopping.signal.aborted) {
+        following ??= foreign(fire, stopping.signal).catch((error: unknown) => {
+          logger.error({ err: error }, "changes of other processes are no longer followed");
+        });
+      }
       return () => listeners.delete(own);
     },
     stop: async () => {
@@ -62,13 +66,20 @@ export const createWatch = (foreign: ForeignCommits, logger: Logger): Watch => {
 export const watchSqlite =
   (database: DatabaseSync, clock: Clock): ForeignCommits =>
   async (fire, signal) => {
-    const version = (): unknown => database.prepare("pragma data_version").get()?.["data_version"];
+    // Null while another process recovers the file: then something may have changed, and the next poll tells.
+    const version = (): unknown => {
+      try {
+        return database.prepare("pragma data_version").get()?.["data_version"] ?? null;
+      } catch {
+        return null;
+      }
+    };
     let seen = version();
     while (!signal.aborted) {
       await clock.sleep(SQLITE_POLL_MS, signal);
       if (signal.aborted) return;
       const now = version();
-      if (now !== seen) fire();
+      if (now === null || now !== seen) fire();
       seen = now;
     }
   };
