@@ -276,6 +276,8 @@ test("paths, methods and ids", async () => {
       fc.array(segment, { maxLength: 5 }),
       async (method, isInProject, parts) => {
         const path = (isInProject ? `${world.base}/` : "/") + parts.join("/");
+        // Two slashes would name a host to inject, not a path.
+        if (path.startsWith("//")) return;
         // The fixtures stay: deleting them would make the rest of the run say nothing.
         if (method === "DELETE" && (path.includes(modelId) || path.includes(serviceId))) return;
         check(path, await world.call(method, path, method === "GET" ? {} : { body: "{}" }));
