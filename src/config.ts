@@ -13,19 +13,15 @@ const integer = (min: number, max: number, fallback: number) =>
     .regex(/^\d+$/, "must be a whole number")
     .transform(Number)
     .pipe(z.number().min(min).max(max))
-    .or(z.undefined().transform(() => fallback));
+    .default(fallback);
 
 const flag = (fallback: boolean) =>
   z
     .enum(["true", "false", "1", "0"], "must be true or false")
     .transform((v) => v === "true" || v === "1")
-    .or(z.undefined().transform(() => fallback));
+    .default(fallback);
 
-const text = (fallback: string) =>
-  z
-    .string()
-    .min(1)
-    .or(z.undefined().transform(() => fallback));
+const text = (fallback: string) => z.string().min(1).default(fallback);
 
 /** Settings by environment variable. Sizes in bytes, times in the unit the name ends with. */
 const schema = z.object({
@@ -43,9 +39,7 @@ const schema = z.object({
     .string()
     .regex(/^postgres(ql)?:\/\//, "must start with postgres://")
     .optional(),
-  MODELPORT_LOG_LEVEL: z
-    .enum(["trace", "debug", "info", "warn", "error"])
-    .or(z.undefined().transform(() => "info" as const)),
+  MODELPORT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
   /** The interpreter environments are made with. Empty: the machine's python3. */
   MODELPORT_PYTHON: z.string().min(1).optional(),
   /** True: a pin without a build for the interpreter refuses the import instead of the nearest release standing in. */

@@ -27,7 +27,7 @@ test("buckets are made, listed and deleted when empty", async () => {
   await world.call("DELETE", `${buckets}/data/objects/a`);
   expect((await world.call("DELETE", `${buckets}/data`)).status).toBe(204);
   expect((await world.call("DELETE", `${buckets}/data`)).status).toBe(404);
-  expect((await world.call("PUT", `${buckets}/Not_A_Bucket`)).body.error_code).toBe("ModelArts.3572");
+  expect((await world.call("PUT", `${buckets}/Not_A_Bucket`)).body.error_code).toBe("ModelArts.0101");
 });
 
 test("any bytes of any content type come back as they went in", async () => {

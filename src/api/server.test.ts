@@ -145,6 +145,18 @@ describe("the routing table", () => {
     expect(await world.store.routes.isApplied(next, world.clock.now())).toBe(false);
   });
 
+  test("a gateway that said goodbye is not waited for", async () => {
+    const { version } = (await ask(-1)).body;
+    await ask(version);
+    await world.call("POST", "/v3/users", { body: { user: { name: "bob", password: "long enough" } } });
+    const bob = await world.store.identity.userByName(world.first.domain.id, "bob");
+    await world.call("DELETE", `/v3/users/${bob?.id}`);
+    const newer = await world.store.routes.version();
+    expect(await world.store.routes.isApplied(newer, world.clock.now())).toBe(false);
+    expect((await world.call("DELETE", "/internal/gateways/g1", { token: null })).status).toBe(204);
+    expect(await world.store.routes.isApplied(newer, world.clock.now())).toBe(true);
+  });
+
   test("a waiting gateway does not hold up the close of the platform", async () => {
     const { version } = (await ask(-1)).body;
     const address = await world.api.listen({ host: "127.0.0.1", port: 0 });

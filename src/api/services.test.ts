@@ -485,7 +485,7 @@ test("two updates at once are decided one after the other: one wins, one is refu
     put(id, { config: [entry({ instance_count: 2 })] }),
     put(id, { config: [entry({ instance_count: 3 })] }),
   ]);
-  expect(answers.map((a) => a.status).toSorted()).toEqual([200, 400]);
+  expect(answers.map((a) => a.status).toSorted((a, b) => a - b)).toEqual([200, 400]);
   expect((await world.call("GET", `${url(id)}/logs`)).body.logs).toHaveLength(2);
 });
 

@@ -6,7 +6,7 @@ test.each([
   ["obs://bucket/a/b", { bucket: "bucket", key: "a/b" }],
   ["s3://bucket/a/b/", { bucket: "bucket", key: "a/b/" }],
   ["obs://bucket", { bucket: "bucket", key: "" }],
-  ["https://my.bucket.obs.eu-test-1.example.com/a%20b/c?x=1", { bucket: "my.bucket", key: "a b/c" }],
+  ["https://my.bucket.obs.eu-test-1.example.com/a%20b/c", { bucket: "my.bucket", key: "a b/c" }],
 ])("reads %s", (text, location) => {
   expect(parseObsLocation(text)).toEqual(location);
 });
@@ -16,14 +16,17 @@ test.each([
   "obs:/bucket/a",
   "obs:///a",
   "https://example.com/a",
-  "https://b.obs.x.com/%zz",
+  "https://bucket.obs.x.com/%zz",
   "/bucket/a",
-  "ftp://b/a",
+  "ftp://bucket/a",
+  "obs://B/a",
+  "obs://a..b/c",
+  "https://bucket.obs.x.com/a?Signature=1",
 ])("refuses %s", (text) => {
   expect(parseObsLocation(text)).toBeNull();
 });
 
 test("writes the form it reads", () => {
-  const location = { bucket: "b", key: "a/b" };
+  const location = { bucket: "bucket", key: "a/b" };
   expect(parseObsLocation(formatObsLocation(location))).toEqual(location);
 });

@@ -8,17 +8,27 @@ export interface ObsLocation {
   readonly key: string;
 }
 
-/** Null when the text is none of the three forms. */
+/** Takes a location apart; null when the text is not one. The key may be empty and is not checked here. */
 export const parseObsLocation = (text: string): ObsLocation | null => {
-  const scheme = /^(?:obs|s3):\/\/([^/]+)(?:\/(.*))?$/s.exec(text);
-  if (scheme !== null) return { bucket: scheme[1] ?? "", key: scheme[2] ?? "" };
-  const url = /^https?:\/\/([a-z0-9][a-z0-9.-]*?)\.obs\.[^/]+(?:\/([^?#]*)(?:[?#].*)?)?$/s.exec(text);
+  const plain = /^(?:obs|s3):\/\/([^/]+)(?:\/(.*))?$/su.exec(text);
+  if (plain !== null) return location(plain[1], plain[2]);
+  // https://bucket.obs.<host>[:port]/key; a query means a signed URL, which is more than a location.
+  const url = /^https?:\/\/([^/?#:]+)\.obs\.[^/?#:]+(?::\d{1,5})?(?:\/([^?#]*))?$/su.exec(text);
   if (url === null) return null;
   try {
-    return { bucket: url[1] ?? "", key: decodeURIComponent(url[2] ?? "") };
+    return location(url[1], decodeURIComponent(url[2] ?? ""));
   } catch {
     return null;
   }
 };
+
+const location = (bucket: string | undefined, key: string | undefined): ObsLocation | null =>
+  bucket !== undefined && isBucketName(bucket) ? { bucket, key: key ?? "" } : null;
+
+/** S3's rules: 3–63 lower-case letters, digits, `-` and `.`, no two dots in a row, not like an IP address. */
+export const isBucketName = (name: string): boolean =>
+  /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(name) &&
+  !name.includes("..") &&
+  !/^\d+\.\d+\.\d+\.\d+$/.test(name);
 
 export const formatObsLocation = (at: ObsLocation): string => `obs://${at.bucket}/${at.key}`;

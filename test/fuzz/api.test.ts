@@ -18,7 +18,9 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-const check = (url: string, answer: Answer): void => {
+const check = (asked: string, answer: Answer): void => {
+  // As the server sees it: dots are resolved before a request is sent.
+  const url = new URL(asked, "http://modelport.test").pathname;
   const where = `${url} → ${answer.status} ${answer.text.slice(0, 300)}`;
   expect(answer.status, where).toBeLessThan(500);
   expect(answer.headers["x-request-id"], where).toMatch(/^[A-Za-z0-9_-]{8,64}$/);
@@ -220,30 +222,10 @@ test("queries", async () => {
     "services/specifications",
     "buckets/packages/objects",
   ];
-  const names = [
-    ...[
-      "offset",
-      "limit",
-      "sort_by",
-      "order",
-      "model_name",
-      "service_name",
-      "exact_match",
-      "model_version",
-      "status",
-    ],
-    ...[
-      "event_type",
-      "event_info",
-      "start_time",
-      "update_time",
-      "prefix",
-      "after",
-      "delimiter",
-      "model_id",
-      "x",
-    ],
-  ];
+  const names = (
+    "offset limit sort_by order model_name service_name exact_match model_version status event_type event_info " +
+    "start_time update_time prefix after delimiter model_id x"
+  ).split(" ");
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(...urls),
@@ -294,6 +276,8 @@ test("paths, methods and ids", async () => {
       fc.array(segment, { maxLength: 5 }),
       async (method, isInProject, parts) => {
         const path = (isInProject ? `${world.base}/` : "/") + parts.join("/");
+        // Two slashes would name a host to inject, not a path.
+        if (path.startsWith("//")) return;
         // The fixtures stay: deleting them would make the rest of the run say nothing.
         if (method === "DELETE" && (path.includes(modelId) || path.includes(serviceId))) return;
         check(path, await world.call(method, path, method === "GET" ? {} : { body: "{}" }));

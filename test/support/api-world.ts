@@ -1,11 +1,12 @@
 /**
- * The control API on a real SQLite database in a directory of its own, asked through `inject`. Two tenants would share
+ * The control API on a real SQLite database and real object files in a directory of its own, asked through `inject`. Two tenants would share
  * it, so tests can prove that they never see each other.
  */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { DatabaseSync } from "node:sqlite";
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
 import { bootstrapIdentity } from "../../src/api/bootstrap.ts";
@@ -22,11 +23,11 @@ import type { DomainId, ModelId, ProjectId, ServiceId, UserId } from "../../src/
 import type { Published } from "../../src/core/model.ts";
 import type { ServiceStatus } from "../../src/core/service.ts";
 import type { Objects } from "../../src/objects/objects.ts";
+import { openDirectoryObjects } from "../../src/objects/directory.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { systemClock } from "../../src/telemetry/clock.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
-import { createMemoryObjects } from "./memory-objects.ts";
 
 /** A wall clock that moves only when told; waiting is real, so long polls behave. */
 export interface SteeredClock extends Clock {
@@ -99,7 +100,7 @@ export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): P
     logger,
   });
   const secrets = await loadOrCreateSecrets(join(dir, "secrets"));
-  const objects = createMemoryObjects();
+  const objects = await openDirectoryObjects({ root: join(dir, "objects"), clock });
   const first = await bootstrapIdentity({ store, clock, masterKey: secrets.masterKey });
   if (first === null) throw new Error("a fresh store had an identity");
   const settings = { publicUrl: () => "http://modelport.test:8080", tokenHours: 24, version: "0.0.0-test" };
@@ -232,7 +233,6 @@ export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): P
 
 /** Something that looks like a package: a folder `model` with a file in it. */
 export const uploadPackage = async (objects: Objects, project: ProjectId): Promise<void> => {
-  const { Readable } = await import("node:stream");
   await objects.createBucket(project, "packages");
   await objects.put(
     project,

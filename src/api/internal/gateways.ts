@@ -70,4 +70,13 @@ export const gatewayRoutes = (app: App, deps: ApiDeps, closing: AbortSignal): vo
     await services.addUsage(counts, gateway, sequence);
     return reply.code(204).send(null);
   });
+
+  app.delete(
+    "/internal/gateways/:gateway",
+    { schema: { hide: true, params: z.object({ gateway: z.string().min(1).max(128) }) } },
+    async (request, reply) => {
+      await routes.forget(request.params.gateway);
+      return reply.code(204).send(null);
+    },
+  );
 };

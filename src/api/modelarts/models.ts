@@ -15,7 +15,7 @@ import {
   modelEventsAnswer,
   modelParams,
 } from "../../contract/modelarts/models.ts";
-import { AVAILABLE_ENGINES, isAvailable } from "../../core/engines.ts";
+import { AVAILABLE_ENGINES, engineRuntimes, isAvailable } from "../../core/engines.ts";
 import { AppError, fail } from "../../core/errors.ts";
 import { at, modelEvents } from "../../core/event-texts.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
@@ -32,9 +32,6 @@ import { demandWorkspace } from "./workspace.ts";
 
 const tags = ["AI applications"];
 const ROOT = "/v1/:project_id/models";
-
-/** The runtimes of the guide's table 2-2 for the engines that are here. */
-const RUNTIMES = ["python2.7", "python3.6", "python3.7"];
 
 /** Refuses a source that holds no folder named `model` right away, instead of after an import that must fail. */
 const demandSource = async (deps: ApiDeps, project: ProjectId, location: string): Promise<string> => {
@@ -147,11 +144,11 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
       },
     },
     async () => ({
-      count: AVAILABLE_ENGINES.length,
-      total_count: AVAILABLE_ENGINES.length,
-      engine_runtimes: AVAILABLE_ENGINES.map((engine) => ({
-        ai_engine: engine,
-        runtimes: [...RUNTIMES],
+      count: engineRuntimes.length,
+      total_count: engineRuntimes.length,
+      engine_runtimes: engineRuntimes.map((engine) => ({
+        ai_engine: engine.ai_engine,
+        runtimes: [...engine.runtimes],
         request_mode: ["sync"],
         accelerators: [],
         arch: ["x86_64", "aarch64"],
