@@ -46,6 +46,7 @@ const input = (
   observed: new Map(Object.entries(patch.seen ?? {}).map(([id, c]) => [gid(id), counts(c)])),
   blocked: new Map(),
   since: instant(0),
+  timeoutMs: 1_200_000,
   now: instant(1000),
   ...patch,
 });
@@ -271,6 +272,7 @@ class World {
       ),
       blocked: new Map(),
       since: instant(0),
+      timeoutMs: 1_200_000,
       now: instant(1),
     };
   }

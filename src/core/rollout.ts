@@ -43,6 +43,8 @@ export interface RolloutInput {
   readonly blocked: ReadonlyMap<GroupId, Failure>;
   /** When the deployment of the wanted revision began. */
   readonly since: Instant;
+  /** How long a deployment may take whose entries do not say. */
+  readonly timeoutMs: number;
   readonly now: Instant;
 }
 
@@ -75,11 +77,10 @@ export interface RolloutPlan {
 
 /** Starts in a row that may fail before a group that was never ready is given up. */
 const FAILED_STARTS_MAX = 2;
-const DEPLOY_TIMEOUT_MINUTES = 20;
 
-/** How long a deployment of this entry may take. */
-export const deployTimeoutMs = (entry: RevisionEntry): number =>
-  (entry.deployTimeout ?? DEPLOY_TIMEOUT_MINUTES) * 60_000;
+/** How long a deployment of this entry may take: what it says itself (in minutes), else the platform's setting. */
+export const deployTimeoutMs = (entry: RevisionEntry, defaultMs: number): number =>
+  entry.deployTimeout === null ? defaultMs : entry.deployTimeout * 60_000;
 
 /** See the file header. */
 export const planRollout = (input: RolloutInput): RolloutPlan => {
@@ -132,18 +133,21 @@ const findFailure = (input: RolloutInput): RolloutFailure | null => {
     if (neverReady && group.failuresInARow >= FAILED_STARTS_MAX && group.lastFailure !== null) {
       return { entry, failure: group.lastFailure };
     }
-    if (input.now >= input.since + deployTimeoutMs(entry)) return { entry, failure: timeout(entry, group) };
+    if (input.now >= input.since + deployTimeoutMs(entry, input.timeoutMs)) {
+      return { entry, failure: timeout(entry, group, input.timeoutMs) };
+    }
   }
   return null;
 };
 
-const timeout = (entry: RevisionEntry, group: GroupCounts): Failure => {
-  const minutes = entry.deployTimeout ?? DEPLOY_TIMEOUT_MINUTES;
+const timeout = (entry: RevisionEntry, group: GroupCounts, defaultMs: number): Failure => {
+  const ms = deployTimeoutMs(entry, defaultMs);
+  const within = ms % 60_000 === 0 ? `${ms / 60_000} minutes` : `${ms / 1000} s`;
   const missing = entry.instanceCount - group.ready;
   const because = group.lastFailure === null ? "" : ` The last failure was: ${group.lastFailure.message}`;
   return {
     reason: "start-timeout",
-    message: `${missing} of ${entry.instanceCount} instances did not become ready within ${minutes} minutes.${because}`,
+    message: `${missing} of ${entry.instanceCount} instances did not become ready within ${within}.${because}`,
     ...(group.lastFailure?.detail === undefined ? {} : { detail: group.lastFailure.detail }),
   };
 };
@@ -158,7 +162,7 @@ const outcomeOf = (input: RolloutInput, settled: boolean): RolloutOutcome => {
   return {
     kind: "progressing",
     progress: 10 + Math.floor((85 * ready) / wanted),
-    failsAt: instant(input.since + Math.min(...unfinished.map(deployTimeoutMs))),
+    failsAt: instant(input.since + Math.min(...unfinished.map((e) => deployTimeoutMs(e, input.timeoutMs)))),
   };
 };
 

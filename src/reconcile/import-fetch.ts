@@ -78,7 +78,7 @@ export interface CheckedPackage {
 
 export type PackageVerdict =
   | { readonly ok: true; readonly package: CheckedPackage }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
+  | { readonly ok: false; readonly problems: readonly Problem[]; readonly warnings: readonly Problem[] };
 
 const readConfigFile = async (folder: string, files: readonly PackageFile[]): Promise<string | null> => {
   const file = files.find(({ path, kind }) => path === "config.json" && kind === "file");
@@ -127,7 +127,9 @@ export const checkPackage = async (
     serviceElsewhere: false,
   });
   const all = [...(checked?.problems ?? []), ...problems];
-  if (all.length > 0 || checked === null || checked.config === null) return { ok: false, problems: all };
+  if (all.length > 0 || checked === null || checked.config === null) {
+    return { ok: false, problems: all, warnings: checked?.warnings ?? [] };
+  }
   if (own === null) await writeFile(join(folder, "config.json"), text ?? "");
   return {
     ok: true,

@@ -184,9 +184,10 @@ const importPackage = async (
     await fetchPackage(deps.objects, model, scratch, signal);
     notes.add(withDuration(modelEvents.fileImported(), clock.monotonicMs() - began));
     const verdict = await checkPackage(model, scratch, (folder) => packages.list(folder));
+    const warnings = verdict.ok ? verdict.package.warnings : verdict.warnings;
+    for (const warning of warnings) notes.add(modelEvents.notice(sentence(warning)));
     if (!verdict.ok) throw invalid(verdict.problems);
     const checked = verdict.package;
-    for (const warning of checked.warnings) notes.add(modelEvents.notice(sentence(warning)));
     const { digest, dir } = await packages.keep(scratch, checked.files, signal);
     notes.add(modelEvents.sizeCalculated());
     const environment = await buildEnvironment(deps, checked, dir, notes, signal);

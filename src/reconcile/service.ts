@@ -35,6 +35,7 @@ export interface ServiceReconcilerDeps {
   readonly settings: {
     readonly workersPerInstance: number;
     readonly predictTimeoutMs: number;
+    readonly startTimeoutMs: number;
     readonly drainTimeoutMs: number;
     readonly instanceConcurrency: number;
     readonly queueMax: number;
@@ -140,6 +141,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
         observed: new Map(groups.map((g) => [g.id, countsOf(g)])),
         blocked,
         since: instant(Math.max(wanted.createdAt, service.transitionAt)),
+        timeoutMs: deps.settings.startTimeoutMs,
         now: clock.now(),
       },
     };
@@ -172,7 +174,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
       workers: settings.workersPerInstance,
       ...(resourcesOf(entry) ?? { cpu: 1, memoryMb: 4096 }),
       predictTimeoutMs: settings.predictTimeoutMs,
-      startTimeoutMs: deployTimeoutMs(entry),
+      startTimeoutMs: deployTimeoutMs(entry, deps.settings.startTimeoutMs),
       drainTimeoutMs: Math.min(settings.drainTimeoutMs, entry.terminationGracePeriodSeconds * 1000),
     };
   };

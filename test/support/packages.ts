@@ -12,7 +12,7 @@ const read = (dir: string): Files =>
       .filter((entry) => entry.isFile())
       .map((entry) => {
         const path = join(entry.parentPath, entry.name);
-        return [relative(dir, path), readFileSync(path)];
+        return [relative(dir, path), new Uint8Array(readFileSync(path))];
       }),
   );
 
