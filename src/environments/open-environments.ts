@@ -81,7 +81,9 @@ const digestOf = async (path: string): Promise<string> => {
   return hash.digest("hex");
 };
 
-type Build = Extract<EnvironmentOutcome, { kind: "refused" }> | { kind: "built"; record: EnvironmentRecord };
+type Build =
+  | Extract<EnvironmentOutcome, { kind: "refused" }>
+  | { kind: "built"; record: EnvironmentRecord; reused: boolean };
 
 /** Builds share one flight per key; the last waiter that leaves ends it. */
 interface Flight {
@@ -151,7 +153,7 @@ class DirectoryEnvironments implements Environments {
       );
     const build = await this.wait(flight, onLog, signal);
     if (build.kind === "refused") return build;
-    return ready(build.record, joined !== undefined);
+    return ready(build.record, build.reused || joined !== undefined);
   }
 
   async python(key: string): Promise<string | null> {
@@ -318,7 +320,7 @@ class DirectoryEnvironments implements Environments {
     });
     try {
       const built = await this.record(key);
-      if (built !== null) return { kind: "built", record: built };
+      if (built !== null) return { kind: "built", record: built, reused: true };
       await mkdir(work, { recursive: true });
       await writeFile(join(work, "owner.json"), JSON.stringify(await identify(process.pid)));
       const run = this.runner(work, signal);
@@ -377,7 +379,7 @@ class DirectoryEnvironments implements Environments {
         warnings: plan.warnings,
       };
       await this.publish(key, work, record, run);
-      return { kind: "built", record };
+      return { kind: "built", record, reused: false };
     } finally {
       await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       await release();
