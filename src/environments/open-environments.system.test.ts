@@ -10,7 +10,8 @@ import { systemClock } from "../telemetry/clock.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import type { Dependency, EnvironmentOutcome, EnvironmentRequest } from "./environments.ts";
 import { openEnvironments } from "./open-environments.ts";
-import { isAlive, parseIdentity } from "./process-identity.ts";
+import { isAlive } from "../telemetry/process-identity.ts";
+import { parseIdentity } from "./recorded-process.ts";
 
 const exec = promisify(execFile);
 const config = readConfig({ ...process.env, MODELPORT_DATA: undefined });

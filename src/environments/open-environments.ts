@@ -16,13 +16,14 @@ import { pathToFileURL } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { OLDEST_PYTHON_MINOR, engineSet, pythonOfRuntime } from "../core/engines.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { identify, isAlive, self } from "../telemetry/process-identity.ts";
 import { acquireBuildLock } from "./build-lock.ts";
 import { killGroup, runCommand } from "./command.ts";
 import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
 import { findInterpreter } from "./interpreter.ts";
 import type { Interpreter, InterpreterSearch } from "./interpreter.ts";
 import { planRequirements } from "./plan.ts";
-import { identify, isAlive, parseIdentity } from "./process-identity.ts";
+import { parseIdentity } from "./recorded-process.ts";
 import { requirementOf } from "./requirements.ts";
 import type { Requirement } from "./requirements.ts";
 import {
@@ -188,9 +189,9 @@ class DirectoryEnvironments implements Environments {
       const path = join(this.scratch, name);
       if (name.endsWith(".lock")) continue;
       const owner = parseIdentity(await readFile(join(path, "owner.json"), "utf8").catch(() => ""));
-      if (owner !== null && (await isAlive(owner))) continue;
+      if (owner !== null && isAlive(owner)) continue;
       const program = parseIdentity(await readFile(join(path, "program.json"), "utf8").catch(() => ""));
-      if (program !== null && (await isAlive(program))) killGroup(program.pid);
+      if (program !== null && isAlive(program)) killGroup(program.pid);
       await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       this.deps.logger.info({ name }, "removed an unfinished environment");
     }
@@ -322,7 +323,7 @@ class DirectoryEnvironments implements Environments {
       const built = await this.record(key);
       if (built !== null) return { kind: "built", record: built, reused: true };
       await mkdir(work, { recursive: true });
-      await writeFile(join(work, "owner.json"), JSON.stringify(await identify(process.pid)));
+      await writeFile(join(work, "owner.json"), JSON.stringify(self()));
       const run = this.runner(work, signal);
       const tools = { tools: this.deps.tools, scratch: join(work, "tools"), run };
       const uv = await obtainUv(tools, interpreter, onLog);
@@ -407,7 +408,7 @@ class DirectoryEnvironments implements Environments {
     return async (program, args, more = {}) => {
       let noted: Promise<void> = Promise.resolve();
       const note = async (pid: number): Promise<void> => {
-        const identity = await identify(pid);
+        const identity = identify(pid);
         if (identity !== null) await writeFile(join(work, "program.json"), JSON.stringify(identity));
       };
       // Not in the build's own folder: uv would look for a project's settings in it and above.
