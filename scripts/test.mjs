@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CHECKS, run, runChecks } from "./checks.mjs";
 import { root } from "./runtime.mjs";
-import { readUnittest, readVitest } from "./results.mjs";
+import { readUnittest, readVitest } from "./results.ts";
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const add = (name, counts) => {

@@ -83,6 +83,8 @@ export interface Config {
   readonly errorInfo: boolean;
   /** What programs that build environments (pip, uv) get to see of the platform's environment; see toolEnvironment. */
   readonly toolEnvironment: Readonly<Record<string, string>>;
+  /** What programs on this machine cannot do without, the platform's own settings and secrets left out. */
+  readonly hostEnvironment: Readonly<Record<string, string>>;
   /** The user wants no colour (https://no-color.org). */
   readonly noColour: boolean;
 }
@@ -91,11 +93,17 @@ export interface Config {
 const TOOL_VARIABLES =
   /^(?:PATH|HOME|TMPDIR|TEMP|TMP|LANG|LC_ALL|SYSTEMROOT|USERPROFILE|LOCALAPPDATA|SSL_CERT_FILE|SSL_CERT_DIR|NETRC|(?:UV|PIP|PYENV)_\w+|(?:HTTPS?|ALL|NO)_PROXY)$/i;
 
+/** For instances: where programs are, the language, and what native libraries need on this processor. */
+const HOST_VARIABLES = /^(?:PATH|LANG|LC_ALL|LC_CTYPE|TZ|TMPDIR|OPENBLAS_CORETYPE|OPENBLAS_L2_SIZE)$/;
+
+const pick = (env: Readonly<Record<string, string | undefined>>, names: RegExp): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value !== undefined && names.test(name) ? [[name, value]] : [])),
+  );
+
 /** uv does not read pip's variables: those that name packages' sources are handed to it under its own names. */
 const toolEnvironment = (env: Readonly<Record<string, string | undefined>>): Record<string, string> => {
-  const result: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env))
-    if (value !== undefined && TOOL_VARIABLES.test(name)) result[name] = value;
+  const result = pick(env, TOOL_VARIABLES);
   const hand = (pip: string, uv: string, separator: string): void => {
     const value = result[pip]?.trim();
     if (value !== undefined && value !== "" && result[uv] === undefined)
@@ -155,6 +163,7 @@ export const readConfig = (
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
       errorInfo: e.MODELPORT_ERROR_INFO,
       toolEnvironment: toolEnvironment(env),
+      hostEnvironment: pick(env, HOST_VARIABLES),
       noColour: (env["NO_COLOR"] ?? "") !== "",
     },
   };

@@ -308,6 +308,13 @@ export const startSupervisor = async (
   return { url, stopped, stop };
 };
 
+type Start = (config: Config) => Promise<{ close(options: { stopInstances: boolean }): Promise<void> }>;
+/** Each role's modules are loaded in its own process only. */
+const startRole: Record<RoleName, Start> = {
+  control: async (config) => (await import("./control.ts")).startControl(config),
+  gateway: async (config) => (await import("./gateway.ts")).startGateway(config),
+};
+
 /** Runs inside a role's process: waits for the configuration, runs, and ends when told to or left alone. */
 export const runRole = async (name: RoleName): Promise<void> => {
   if (process.send === undefined) {
@@ -326,18 +333,14 @@ export const runRole = async (name: RoleName): Promise<void> => {
       if (message.type === "start") resolve(message.config);
     });
   });
-  const run =
-    name === "control"
-      ? (await import("./control.ts")).runControl
-      : (await import("./gateway.ts")).startGateway;
   let running: { close(options: { stopInstances: boolean }): Promise<void> };
   try {
-    running = await run(config);
+    running = await startRole[name](config);
   } catch (error) {
     if (error instanceof StartRefused) {
       tell({ type: "refused", message: error.message, hint: error.hint });
       process.exitCode = 1;
-      process.disconnect();
+      process.disconnect?.();
       return;
     }
     throw error;

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { readUnittest, readVitest } from "../scripts/results.mjs";
+import { readUnittest, readVitest } from "../scripts/results.ts";
 
 const root = join(import.meta.dirname, "..");
 

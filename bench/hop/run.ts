@@ -118,7 +118,7 @@ const load = (
     wrk.once("close", () => {
       if (text.includes("Non-2xx")) return reject(new Error(text));
       const requests = Number(/(\d+) requests in/.exec(text)?.[1] ?? 0);
-      resolve({ requests, latency: /50%\s+(\S+)/.exec(text)?.[1] ?? "?" });
+      resolve({ requests, latency: /\n\s+50%\s+(\S+)/.exec(text)?.[1] ?? "?" });
     });
   });
 

@@ -9,7 +9,7 @@ import { eventLine, follow } from "./follow.ts";
 import type { CliIo } from "./io.ts";
 import { findService } from "./names.ts";
 import { addDeployCommands } from "./service-deploy.ts";
-import { addPredictCommand } from "./service-predict.ts";
+import { addPredictCommand, predictPath } from "./service-predict.ts";
 import { awaitService, eventsPath, eventsSoFar, restart, servicePath } from "./service-wait.ts";
 import type { WaitOptions } from "./service-wait.ts";
 import type { Session } from "./session.ts";
@@ -79,6 +79,13 @@ const show = async (session: Session, _options: unknown, reference: string): Pro
       )}`
     );
   });
+};
+
+const url = async (session: Session, _options: unknown, reference: string): Promise<void> => {
+  const api = await session.api();
+  const service = await findService(api, reference);
+  const address = new URL(predictPath(service.service_id, service.access_address, ""), api.endpoint).href;
+  session.answer({ url: address }, () => `${address}\n`);
 };
 
 const change =
@@ -229,6 +236,12 @@ export const addServiceCommands = (program: Command, io: CliIo): void => {
     summary: "show one service (a name or an id)",
     examples: ["service show iris"],
     run: show,
+  });
+  addVerb(service, io, {
+    usage: "url <service>",
+    summary: "print the address predictions are sent to",
+    examples: ["service url iris", "service url iris --json"],
+    run: url,
   });
   addPredictCommand(service, io);
   addVerb<WaitOptions>(service, io, {

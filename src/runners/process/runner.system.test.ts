@@ -21,7 +21,7 @@ const open = (dataDir: string): Promise<Runner> =>
     errorInfo: true,
     clock: systemClock,
     logger: pino({ level: "silent" }),
-    hostEnv: { PATH: process.env.PATH, SECRET_OF_THE_PLATFORM: "x" },
+    hostEnv: { PATH: "/usr/bin:/bin", SECRET_OF_THE_PLATFORM: "x" },
   });
 
 const group = (id: string, replicas: number, behaviour: string, startTimeoutMs = 30_000): GroupSpec => ({

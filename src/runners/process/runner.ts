@@ -33,6 +33,9 @@ export interface ProcessRunnerOptions {
 
 const PASSED_ON = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"] as const;
 
+/** What OpenBLAS needs to be told on some processors; user code computes wrong results there without it. */
+const NATIVE_LIBRARIES = /^OPENBLAS_(?:CORETYPE|L2_SIZE)$/;
+
 /** Opens the runner on a data directory; throws when a living process already runs one there. */
 export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<Runner> => {
   const { clock, logger } = options;
@@ -152,6 +155,11 @@ const launchSpec = (
     modelFile: instance.modelFile,
     python: instance.python,
     envs: instance.envs,
+    hostEnv: Object.fromEntries(
+      Object.entries(options.hostEnv).flatMap(([name, value]) =>
+        value !== undefined && NATIVE_LIBRARIES.test(name) ? [[name, value]] : [],
+      ),
+    ),
     workers: instance.workers,
     predictTimeoutMs: instance.predictTimeoutMs,
     startTimeoutMs: instance.startTimeoutMs,

@@ -1,0 +1,82 @@
+/** Importing packages, as a user meets it. */
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CliHarness } from "../../test/support/cli-harness.ts";
+
+let cli: CliHarness;
+beforeEach(async () => {
+  cli = await new CliHarness().start();
+});
+afterEach(() => cli.stop());
+
+const json = (text: string): Record<string, unknown> => JSON.parse(text) as Record<string, unknown>;
+
+describe("model import", () => {
+  test("uploads the package without leftovers, creates the next version and follows it", async () => {
+    cli.server.addModel("iris", "0.0.9");
+    const { code, stdout, stderr } = await cli.run(["model", "import", join(cli.dir, "iris")]);
+    expect([code, stderr.includes("uploaded 2 of 2 files")]).toEqual([0, true]);
+    expect(stdout).toContain("iris 0.0.10 is published.");
+    expect(stderr).toContain("model published");
+    expect([...cli.server.objects.keys()].toSorted()).toEqual([
+      "modelport/packages/iris/0.0.10/model/config.json",
+      "modelport/packages/iris/0.0.10/model/iris.m",
+    ]);
+    const created = cli.server.requests.find(
+      ({ method, path }) => method === "POST" && path.endsWith("/models"),
+    );
+    expect(json(created?.body ?? "")).toEqual({
+      model_name: "iris",
+      model_version: "0.0.10",
+      model_type: "Scikit_Learn",
+      source_location: "obs://modelport/packages/iris/0.0.10/",
+    });
+  });
+
+  test("sends only what changed when an upload goes on, and removes what the package no longer has", async () => {
+    const prefix = "modelport/packages/iris/0.0.1/model/";
+    cli.server.objects.set(`${prefix}iris.m`, Buffer.from("weights"));
+    cli.server.objects.set(`${prefix}old.m`, Buffer.from("x"));
+    const { stderr } = await cli.run(["model", "import", join(cli.dir, "iris"), "--no-wait"]);
+    expect(stderr).toContain("uploaded 1 of 2 files");
+    expect([...cli.server.objects.keys()].toSorted()).toEqual([`${prefix}config.json`, `${prefix}iris.m`]);
+  });
+
+  test("says at once when there is no model folder, and when its parent was meant", async () => {
+    const missing = await cli.run(["model", "import", cli.dir]);
+    expect([missing.code, missing.stderr.includes("does not hold a folder named model")]).toEqual([2, true]);
+    const inner = await cli.run(["model", "import", join(cli.dir, "iris", "model")]);
+    expect(inner.stderr).toContain(`name its parent: modelport model import ${join(cli.dir, "iris")}`);
+    const broken = await cli.writePackage("broken", { "model/config.json": "{" });
+    expect((await cli.run(["model", "import", broken])).stderr).toContain("is not valid JSON");
+    expect(cli.server.requests).toEqual([]);
+  });
+
+  test("fails with the platform's reason", async () => {
+    cli.server.importEnds = { status: "failed", because: "numpy==0.0.1 does not exist" };
+    const { code, stderr } = await cli.run(["model", "import", join(cli.dir, "iris")]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("error: iris 0.0.1 could not be imported.\n  numpy==0.0.1 does not exist");
+  });
+
+  test("shows every problem with path and fix when the request is refused", async () => {
+    cli.server.break("POST", /\/models$/, {
+      status: 400,
+      body: {
+        error_code: "ModelArts.3015",
+        error_msg: "Two problems.",
+        problems: [{ path: "a[0]", message: "m", fix: "f" }],
+      },
+    });
+    const { code, stderr } = await cli.run(["model", "import", join(cli.dir, "iris")]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("  a[0]\n    m\n    fix: f\n");
+  });
+
+  test("takes a package from objects and its engine from there", async () => {
+    cli.server.objects.set("b/p/iris/model/config.json", Buffer.from('{"model_type":"XGBoost"}'));
+    expect((await cli.run(["model", "import", "obs://b/p/iris", "--no-wait"])).code).toBe(0);
+    expect(cli.server.models[0]).toMatchObject({ model_name: "iris", source_location: "obs://b/p/iris" });
+    expect((await cli.run(["model", "import", "obs://b/q"])).code).toBe(3);
+  });
+});

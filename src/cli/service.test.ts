@@ -1,0 +1,141 @@
+/** Deploying, changing and calling services. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CliHarness } from "../../test/support/cli-harness.ts";
+
+let cli: CliHarness;
+beforeEach(async () => {
+  cli = await new CliHarness().start();
+});
+afterEach(() => cli.stop());
+
+const REQUEST = '{"data":{"req_data":[{"sepal_length":5.1}]}}';
+
+describe("service", () => {
+  test("deploys the newest published version and says where it is", async () => {
+    cli.server.addModel("iris", "0.0.1");
+    const newest = cli.server.addModel("iris", "0.0.10");
+    cli.server.addModel("iris", "0.0.11", "failed");
+    const { code, stdout } = await cli.run([
+      "service",
+      "deploy",
+      "iris",
+      "--env",
+      "A=1=2",
+      "--instances",
+      "2",
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`iris is running at ${cli.server.url}/v1/infers/`);
+    expect(cli.server.services[0]?.config).toEqual([
+      {
+        model_id: newest.model_id,
+        specification: "modelarts.vm.cpu.2u",
+        weight: 100,
+        instance_count: 2,
+        envs: { A: "1=2" },
+      },
+    ]);
+  });
+
+  test("a deployment that fails tells why", async () => {
+    cli.server.addModel("iris", "0.0.1");
+    cli.server.deployEnds = { status: "failed", because: "KeyError: 'sepal'" };
+    const { code, stderr } = await cli.run(["service", "deploy", "iris"]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("error: iris is failed, not running.\n  KeyError: 'sepal'");
+  });
+
+  test("an update keeps what was not named, and a rollback is a failure that says so", async () => {
+    const old = cli.server.addModel("iris", "0.0.1");
+    const next = cli.server.addModel("iris", "0.0.2");
+    const service = cli.server.addService("iris", old);
+    service.config = [{ ...service.config[0], envs: { A: "1", B: "2" }, instance_count: 3 }];
+    const updated = await cli.run(["service", "update", "iris", "--model", "iris:0.0.2", "--unset-env", "B"]);
+    expect([updated.code, updated.stdout]).toEqual([0, "iris is running.\n"]);
+    expect(service.config).toMatchObject([
+      { model_id: next.model_id, weight: 100, instance_count: 3, envs: { A: "1" } },
+    ]);
+    cli.server.deployEnds = { status: "rolled-back", because: "exited with 1" };
+    const { code, stderr } = await cli.run(["service", "update", "iris", "--env", "A=2"]);
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      "The update of iris was rolled back; it goes on serving as before.\n  exited with 1",
+    );
+  });
+
+  test("a restart sends the same configuration again", async () => {
+    const service = cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    const before = structuredClone(service.config);
+    expect((await cli.run(["service", "restart", "iris"])).code).toBe(0);
+    expect(service.config).toEqual(before);
+  });
+
+  test("stop, start and delete wait for their end", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    expect((await cli.run(["service", "stop", "iris"])).stdout).toBe("iris is stopped.\n");
+    expect((await cli.run(["service", "start", "iris"])).stdout).toBe("iris is running.\n");
+    expect((await cli.run(["service", "delete", "iris"])).stdout).toBe("iris is deleted.\n");
+    expect(cli.server.services).toEqual([]);
+  });
+
+  test("predict sends the body as it is and prints the answer as it is", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    await writeFile(join(cli.dir, "request.json"), REQUEST);
+    const answer = '{"data":{"resp_data":[{"predictresult":"setosa"}]}}';
+    for (const [argv, stdin] of [
+      [["-d", REQUEST], undefined],
+      [["-d", `@${join(cli.dir, "request.json")}`], undefined],
+      [[], REQUEST],
+    ] as const) {
+      const { code, stdout, stderr } = await cli.run(
+        ["service", "predict", "iris", ...argv],
+        stdin === undefined ? {} : { stdin },
+      );
+      expect([code, stdout, stderr]).toEqual([0, answer, ""]);
+      expect(cli.server.requests.at(-1)?.body).toBe(REQUEST);
+    }
+    const verbose = await cli.run([
+      "service",
+      "predict",
+      "iris",
+      "-v",
+      "-d",
+      REQUEST,
+      "--path",
+      "sub",
+      "-H",
+      "X-A: b",
+    ]);
+    expect(verbose.stdout).toBe(answer);
+    expect(verbose.stderr).toContain("200 in");
+    expect(cli.server.requests.at(-1)).toMatchObject({ headers: { "x-a": "b" } });
+    expect(cli.server.requests.at(-1)?.path).toMatch(/\/sub$/);
+  });
+
+  test("predict on a stopped service names the way to start it", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"), "stopped");
+    const { code, stderr } = await cli.run(["service", "predict", "iris", "-d", REQUEST]);
+    expect(code).toBe(5);
+    expect(stderr).toContain("next: Start it with `modelport service start`.");
+  });
+
+  test("logs are passed on as they come", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    expect((await cli.run(["service", "logs", "iris"])).stdout).toBe(cli.server.logs);
+  });
+});
+
+describe("tables", () => {
+  test("are coloured and fitted on a terminal, plain and whole elsewhere", async () => {
+    const model = cli.server.addModel("iris", "0.0.1");
+    cli.server.addService("iris", model);
+    const plain = await cli.run(["service", "list"]);
+    expect(plain.stdout).not.toContain("\u001b");
+    expect(plain.stdout).toContain(cli.server.services[0]?.service_id);
+    expect(plain.stdout).toContain("(1 h ago)");
+    const fitted = await cli.run(["service", "list"], { isTty: true, columns: 60 });
+    expect(fitted.stdout).toContain("\u001b[32mrunning");
+  });
+});
