@@ -6,16 +6,16 @@ import { randomUUID } from "node:crypto";
 import { link, mkdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { identify, isAlive, parseIdentity } from "./process-identity.ts";
+import { isAlive, self } from "../telemetry/process-identity.ts";
+import { parseIdentity } from "./recorded-process.ts";
 
 const LOOK_AGAIN_MS = 200;
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
 const tryLock = async (dir: string, path: string): Promise<boolean> => {
-  const identity = await identify(process.pid);
   const aside = join(dir, `${randomUUID()}.lock-new`);
-  await writeFile(aside, JSON.stringify(identity));
+  await writeFile(aside, JSON.stringify(self()));
   try {
     await link(aside, path);
     return true;
@@ -32,7 +32,7 @@ const breakStale = async (dir: string, path: string): Promise<void> => {
   const text = await readFile(path, "utf8").catch(() => null);
   if (text === null) return;
   const holder = parseIdentity(text);
-  if (holder !== null && (await isAlive(holder))) return;
+  if (holder !== null && isAlive(holder)) return;
   const aside = join(dir, `${randomUUID()}.lock-old`);
   try {
     await rename(path, aside);

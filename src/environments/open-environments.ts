@@ -16,13 +16,14 @@ import { pathToFileURL } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { OLDEST_PYTHON_MINOR, engineSet, pythonOfRuntime } from "../core/engines.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { identify, isAlive, self } from "../telemetry/process-identity.ts";
 import { acquireBuildLock } from "./build-lock.ts";
 import { killGroup, runCommand } from "./command.ts";
 import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
 import { findInterpreter } from "./interpreter.ts";
 import type { Interpreter, InterpreterSearch } from "./interpreter.ts";
 import { planRequirements } from "./plan.ts";
-import { identify, isAlive, parseIdentity } from "./process-identity.ts";
+import { parseIdentity } from "./recorded-process.ts";
 import { requirementOf } from "./requirements.ts";
 import type { Requirement } from "./requirements.ts";
 import {
@@ -81,7 +82,9 @@ const digestOf = async (path: string): Promise<string> => {
   return hash.digest("hex");
 };
 
-type Build = Extract<EnvironmentOutcome, { kind: "refused" }> | { kind: "built"; record: EnvironmentRecord };
+type Build =
+  | Extract<EnvironmentOutcome, { kind: "refused" }>
+  | { kind: "built"; record: EnvironmentRecord; reused: boolean };
 
 /** Builds share one flight per key; the last waiter that leaves ends it. */
 interface Flight {
@@ -151,7 +154,7 @@ class DirectoryEnvironments implements Environments {
       );
     const build = await this.wait(flight, onLog, signal);
     if (build.kind === "refused") return build;
-    return ready(build.record, joined !== undefined);
+    return ready(build.record, build.reused || joined !== undefined);
   }
 
   async python(key: string): Promise<string | null> {
@@ -186,9 +189,9 @@ class DirectoryEnvironments implements Environments {
       const path = join(this.scratch, name);
       if (name.endsWith(".lock")) continue;
       const owner = parseIdentity(await readFile(join(path, "owner.json"), "utf8").catch(() => ""));
-      if (owner !== null && (await isAlive(owner))) continue;
+      if (owner !== null && isAlive(owner)) continue;
       const program = parseIdentity(await readFile(join(path, "program.json"), "utf8").catch(() => ""));
-      if (program !== null && (await isAlive(program))) killGroup(program.pid);
+      if (program !== null && isAlive(program)) killGroup(program.pid);
       await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       this.deps.logger.info({ name }, "removed an unfinished environment");
     }
@@ -318,9 +321,9 @@ class DirectoryEnvironments implements Environments {
     });
     try {
       const built = await this.record(key);
-      if (built !== null) return { kind: "built", record: built };
+      if (built !== null) return { kind: "built", record: built, reused: true };
       await mkdir(work, { recursive: true });
-      await writeFile(join(work, "owner.json"), JSON.stringify(await identify(process.pid)));
+      await writeFile(join(work, "owner.json"), JSON.stringify(self()));
       const run = this.runner(work, signal);
       const tools = { tools: this.deps.tools, scratch: join(work, "tools"), run };
       const uv = await obtainUv(tools, interpreter, onLog);
@@ -377,7 +380,7 @@ class DirectoryEnvironments implements Environments {
         warnings: plan.warnings,
       };
       await this.publish(key, work, record, run);
-      return { kind: "built", record };
+      return { kind: "built", record, reused: false };
     } finally {
       await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       await release();
@@ -405,7 +408,7 @@ class DirectoryEnvironments implements Environments {
     return async (program, args, more = {}) => {
       let noted: Promise<void> = Promise.resolve();
       const note = async (pid: number): Promise<void> => {
-        const identity = await identify(pid);
+        const identity = identify(pid);
         if (identity !== null) await writeFile(join(work, "program.json"), JSON.stringify(identity));
       };
       // Not in the build's own folder: uv would look for a project's settings in it and above.

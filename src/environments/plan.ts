@@ -84,7 +84,7 @@ class Planner {
   }
 
   async run(): Promise<Plan> {
-    const { engine, requirements } = this.input;
+    const { engine, requirements } = await this.oneXgboost();
     const all = requirements.map(({ line }) => line);
     const together = await this.ask({ requirements: [...engine, ...all] });
     let state: State = { engine, accepted: all, fromSource: [], lines: together ?? [] };
@@ -102,6 +102,27 @@ class Planner {
       substitutions: this.substitutions,
       warnings: this.warnings,
     };
+  }
+
+  /**
+   * The engine brings `xgboost-cpu`, packages ask for `xgboost`: the same module, and side by side they would overwrite
+   * each other's files. The light one is taken in the version asked for where there is one, else the asked one alone.
+   */
+  private async oneXgboost(): Promise<Pick<PlanInput, "engine" | "requirements">> {
+    const { engine, requirements } = this.input;
+    const asked = requirements.find(({ project, isWheel }) => project === "xgboost" && !isWheel);
+    const light = engine.find((line) => projectOf(line) === "xgboost-cpu");
+    if (light === undefined || !requirements.some(({ project }) => project === "xgboost"))
+      return { engine, requirements };
+    const line = asked?.line.replace(/^[A-Za-z0-9._-]+/, "xgboost-cpu");
+    if (asked !== undefined && line !== undefined && (await this.ask({ requirements: [line] })) !== null)
+      return {
+        engine,
+        requirements: requirements.map((one) =>
+          one === asked ? { ...one, line, project: "xgboost-cpu" } : one,
+        ),
+      };
+    return { engine: engine.filter((one) => one !== light), requirements };
   }
 
   /** Finds a place for one requirement, or throws the refusal. */
@@ -149,9 +170,9 @@ class Planner {
 
   /** What a package asks for goes before what the engine is tested with. */
   private async relaxEngine(state: State, requirement: Requirement): Promise<State | null> {
-    const [core] = state.engine;
-    const replaced = state.engine.filter((line) => this.covers(requirement, line));
-    const others = state.engine.filter((line) => !this.covers(requirement, line));
+    const [core] = this.input.engine;
+    const replaced = state.engine.filter((line) => projectOf(line) === requirement.project);
+    const others = state.engine.filter((line) => projectOf(line) !== requirement.project);
     const bounded = others.filter((line) => line !== core && withoutBound(line) !== line);
     for (const engine of [
       ...(replaced.length > 0 ? [others] : []),
@@ -168,14 +189,6 @@ class Planner {
       }
     }
     return null;
-  }
-
-  private covers(requirement: Requirement, engineLine: string): boolean {
-    const project = projectOf(engineLine);
-    // Both bring the module xgboost; side by side they would overwrite each other's files.
-    return (
-      project === requirement.project || (project === "xgboost-cpu" && requirement.project === "xgboost")
-    );
   }
 
   /** Projects that publish no wheel at all are built, as pip would; those that do are not: old releases fail to. */
