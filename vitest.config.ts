@@ -24,7 +24,6 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 300_000,
-          globalSetup: ["test/support/global-setup.ts"],
         },
       },
     ],

@@ -33,6 +33,11 @@ const schema = z.object({
   MODELPORT_DATA: text(resolve(homedir(), ".modelport")),
   MODELPORT_HOST: text("127.0.0.1"),
   MODELPORT_PORT: integer(0, 65535, 8080),
+  /** The address callers use, when it is not http://host:port (a proxy or TLS in front). */
+  MODELPORT_PUBLIC_URL: z
+    .string()
+    .regex(/^https?:\/\/[^/]+$/, "must be http(s)://host[:port] without a path")
+    .optional(),
   /** Empty: embedded SQLite in the data directory. */
   MODELPORT_DATABASE_URL: z
     .string()
@@ -51,6 +56,8 @@ const schema = z.object({
   MODELPORT_INSTANCE_CONCURRENCY: integer(1, 10_000, 64),
   MODELPORT_QUEUE_MAX: integer(0, 100_000, 256),
   MODELPORT_TOKEN_HOURS: integer(1, 24 * 365, 24),
+  /** How long a deployment that names no timeout may take to become ready. The guide's default: 20 minutes. */
+  MODELPORT_START_TIMEOUT_MS: integer(100, 7_200_000, 1_200_000),
   MODELPORT_DRAIN_TIMEOUT_MS: integer(0, 3_600_000, 45_000),
   /** Whether callers see the traceback of failing user code (`error_info`). */
   MODELPORT_ERROR_INFO: flag(true),
@@ -60,6 +67,7 @@ export interface Config {
   readonly dataDir: string;
   readonly host: string;
   readonly port: number;
+  readonly publicUrl: string | null;
   readonly databaseUrl: string | null;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly python: string | null;
@@ -70,15 +78,52 @@ export interface Config {
   readonly instanceConcurrency: number;
   readonly queueMax: number;
   readonly tokenHours: number;
+  readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly errorInfo: boolean;
+  /** What programs that build environments (pip, uv) get to see of the platform's environment; see toolEnvironment. */
+  readonly toolEnvironment: Readonly<Record<string, string>>;
+  /** What programs on this machine cannot do without, the platform's own settings and secrets left out. */
+  readonly hostEnvironment: Readonly<Record<string, string>>;
+  /** The user wants no colour (https://no-color.org). */
+  readonly noColour: boolean;
 }
+
+/** Certificates, indexes, proxies and where to find programs: what builds need, and nothing that is a secret of ours. */
+const TOOL_VARIABLES =
+  /^(?:PATH|HOME|TMPDIR|TEMP|TMP|LANG|LC_ALL|SYSTEMROOT|USERPROFILE|LOCALAPPDATA|SSL_CERT_FILE|SSL_CERT_DIR|NETRC|(?:UV|PIP|PYENV)_\w+|(?:HTTPS?|ALL|NO)_PROXY)$/i;
+
+/** For instances: where programs are, the language, and what native libraries need on this processor. */
+const HOST_VARIABLES = /^(?:PATH|LANG|LC_ALL|LC_CTYPE|TZ|TMPDIR|OPENBLAS_CORETYPE|OPENBLAS_L2_SIZE)$/;
+
+const pick = (env: Readonly<Record<string, string | undefined>>, names: RegExp): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value !== undefined && names.test(name) ? [[name, value]] : [])),
+  );
+
+/** uv does not read pip's variables: those that name packages' sources are handed to it under its own names. */
+const toolEnvironment = (env: Readonly<Record<string, string | undefined>>): Record<string, string> => {
+  const result = pick(env, TOOL_VARIABLES);
+  const hand = (pip: string, uv: string, separator: string): void => {
+    const value = result[pip]?.trim();
+    if (value !== undefined && value !== "" && result[uv] === undefined)
+      result[uv] = value.split(/\s+/).join(separator);
+  };
+  if (result["UV_INDEX_URL"] === undefined) hand("PIP_INDEX_URL", "UV_DEFAULT_INDEX", " ");
+  if (result["UV_INDEX"] === undefined) hand("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", " ");
+  hand("PIP_FIND_LINKS", "UV_FIND_LINKS", ",");
+  hand("PIP_CERT", "SSL_CERT_FILE", " ");
+  return result;
+};
 
 /** Reads the settings. On failure every violation comes back, named by its variable. */
 export const readConfig = (
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): { ok: true; config: Config } | { ok: false; problems: readonly Problem[] } => {
-  const parsed = schema.safeParse(env);
+  // Every name present, if only as undefined: zod calls a missing key wrong before it asks for its default.
+  const parsed = schema.safeParse(
+    Object.fromEntries(Object.keys(schema.shape).map((name) => [name, env[name]])),
+  );
   const unknown = Object.keys(env).filter((name) => name.startsWith("MODELPORT_") && !(name in schema.shape));
   const problems: Problem[] = unknown.map((name) => ({
     path: name,
@@ -103,6 +148,7 @@ export const readConfig = (
       dataDir: resolve(e.MODELPORT_DATA),
       host: e.MODELPORT_HOST,
       port: e.MODELPORT_PORT,
+      publicUrl: e.MODELPORT_PUBLIC_URL ?? null,
       databaseUrl: e.MODELPORT_DATABASE_URL ?? null,
       logLevel: e.MODELPORT_LOG_LEVEL,
       python: e.MODELPORT_PYTHON ?? null,
@@ -113,8 +159,12 @@ export const readConfig = (
       instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,
       queueMax: e.MODELPORT_QUEUE_MAX,
       tokenHours: e.MODELPORT_TOKEN_HOURS,
+      startTimeoutMs: e.MODELPORT_START_TIMEOUT_MS,
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
       errorInfo: e.MODELPORT_ERROR_INFO,
+      toolEnvironment: toolEnvironment(env),
+      hostEnvironment: pick(env, HOST_VARIABLES),
+      noColour: (env["NO_COLOR"] ?? "") !== "",
     },
   };
 };

@@ -54,6 +54,12 @@ export const CATALOGUE = {
     () => "Unauthorized",
     () => "The token is expired, revoked or not from this platform; `modelport login` gets a new one.",
   ),
+  CALLER_WITHOUT_PROJECT: def(
+    403,
+    "client",
+    () => "The IAM user is not authorized to access the API.",
+    () => 'The token has no project; ask for one with "scope":{"project":{"name":…}}.',
+  ),
   TOKEN_WITHOUT_PROJECT: def(
     400,
     "client",
@@ -75,6 +81,8 @@ export const CATALOGUE = {
   TOKEN_NOT_FOUND: def(404, "route", () => "Could not find token."),
   USER_NOT_FOUND: def<Named>(404, "route", (p) => `Could not find user: ${p.id}.`),
   USER_EXISTS: def<{ name: string }>(409, "client", (p) => `User ${p.name} already exists.`),
+  PROJECT_NOT_FOUND: def<{ name: string }>(404, "route", (p) => `Could not find project: ${p.name}.`),
+  PROJECT_EXISTS: def<{ name: string }>(409, "client", (p) => `Project ${p.name} already exists.`),
   // --- requests -----------------------------------------------------------------------------------------------
   ARGUMENT_INVALID: def<Because>(400, "client", (p) => `Invalid argument. ${p.reason}`),
   BODY_NOT_JSON: def<Because>(400, "client", (p) => `The request body is not valid JSON: ${p.reason}`),
@@ -94,6 +102,20 @@ export const CATALOGUE = {
     (p) => `Method ${p.method} is not allowed here.`,
   ),
   API_NOT_FOUND: def<{ path: string }>(404, "route", (p) => `API ${p.path} does not exist.`),
+  REQUEST_MALFORMED: def<Because>(400, "client", (p) => p.reason),
+  URI_TOO_LONG: def(414, "client", () => "Request URI too large."),
+  HEADERS_TOO_LARGE: def(494, "client", () => "Request headers too large."),
+  REQUEST_INCOMPLETE: def<{ limitMs: number }>(
+    408,
+    "client",
+    (p) => `Connection timed out. The request was not complete after ${p.limitMs} ms.`,
+  ),
+  WORKSPACE_NOT_FOUND: def(
+    400,
+    "client",
+    () => "The workspace does not exist.",
+    () => 'Leave workspace_id out, or send "0".',
+  ),
   // --- AI applications ----------------------------------------------------------------------------------------
   MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model (${p.id}) does not exist.`),
   MODEL_EXISTS: def<{ name: string; version: string }>(
@@ -112,6 +134,12 @@ export const CATALOGUE = {
     400,
     "client",
     (p) => `The model ${p.id} cannot be used for deploying services because it is still being published.`,
+  ),
+  MODEL_IMPORT_FAILED: def<Named>(
+    400,
+    "client",
+    (p) => `The model ${p.id} cannot be used for deploying services because its import failed.`,
+    (p) => `\`modelport model show ${p.id}\` says why.`,
   ),
   MODEL_INFER_TYPE: def<{ id: string; inferType: string }>(
     400,
@@ -145,6 +173,29 @@ export const CATALOGUE = {
   SERVICE_NOT_FOUND: def<Named>(404, "route", (p) => `Service ${p.id} does not exist.`),
   SERVICE_EXISTS: def<{ name: string }>(409, "client", (p) => `Service ${p.name} already exists.`),
   SERVICE_MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model ${p.id} does not exist.`),
+  SERVICE_MODEL_TWICE: def<Named>(
+    400,
+    "client",
+    (p) => `Model ${p.id} is used more than once in the configuration of the service.`,
+    () => "Give each model version one entry; its weight is its share of the traffic.",
+  ),
+  SERVICE_MODEL_NOT_IN_USE: def<{ id: string; service: string }>(
+    400,
+    "client",
+    (p) => `Model ${p.id} under service ${p.service} does not exist.`,
+  ),
+  CLUSTER_NOT_FOUND: def<Named>(
+    400,
+    "client",
+    (p) => `Cluster ${p.id} does not exist.`,
+    () => "Leave cluster_id and pool_name out: this platform has one shared pool.",
+  ),
+  SERVICE_LIMIT: def<{ limit: number }>(
+    400,
+    "capacity",
+    (p) => `The number of services has reached the maximum (${p.limit}).`,
+    () => "Delete services that are no longer used.",
+  ),
   SERVICE_STATE: def<{ state: string; action: string }>(
     400,
     "client",
@@ -169,6 +220,11 @@ export const CATALOGUE = {
     "route",
     (p) => `The object obs://${p.bucket}/${p.key} does not exist.`,
   ),
+  OBJECT_RANGE_INVALID: def<{ sizeBytes: number }>(
+    416,
+    "client",
+    (p) => `The requested range is not within the object's ${p.sizeBytes} bytes.`,
+  ),
   OBJECT_KEY_INVALID: def<Because>(400, "client", (p) => `The object key is not allowed: ${p.reason}`),
   // --- prediction ---------------------------------------------------------------------------------------------
   ROUTE_NOT_FOUND: def(
@@ -176,6 +232,12 @@ export const CATALOGUE = {
     "route",
     () => "The API does not exist or has not been published in the environment",
     () => "Check the service id; `modelport service list` shows the ones of your project.",
+  ),
+  SERVICE_ID_MISSING: def(
+    400,
+    "client",
+    () => "Invalid request URL because no service ID or request URI included.",
+    () => "The path is /v1/infers/{service_id}; `modelport service show` prints it.",
   ),
   SERVICE_STOPPED: def<Named>(
     400,

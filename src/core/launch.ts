@@ -23,6 +23,8 @@ export interface LaunchSpec {
   readonly python: string;
   /** The user's variables; the worker sees these and nothing of the platform's environment. */
   readonly envs: Readonly<Record<string, string>>;
+  /** Variables of the machine that native libraries need there (OPENBLAS_CORETYPE …); `envs` wins over them. */
+  readonly hostEnv?: Readonly<Record<string, string>>;
   readonly workers: number;
   readonly predictTimeoutMs: number;
   readonly startTimeoutMs: number;

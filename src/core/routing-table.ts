@@ -2,9 +2,11 @@
  * The internal contract between control and gateways: the routing table a gateway follows, and what it reports back.
  * Spoken over control's private socket only, never forwarded from outside.
  *
- *   GET  /internal/table?gateway=ID&applied=V&wait_ms=N   → 200 RoutingTable when newer than V, else 204 after N ms.
+ *   GET  /internal/table?gateway=ID&applied=V&wait_ms=N   → 200 RoutingTable when its version is not V, else 204 after N ms.
  *        `applied` is also the gateway's acknowledgement: every request admitted from now on was routed by V or newer.
+ *        -1: none applied yet.
  *   POST /internal/usage  UsageReport                     → 204
+ *   DELETE /internal/gateways/ID                          → 204; the gateway has ended and routes nothing any more
  */
 export interface RoutingTable {
   /** Grows with every change of anything in the table. */

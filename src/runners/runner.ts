@@ -42,7 +42,8 @@ export interface GroupSpec {
 
 /**
  * starting → ready → draining → (gone); any → failed → (replaced by a new instance while replicas asks for one).
- * A draining instance still serves: traffic must be led away from it first, then `release` ends it.
+ * A draining instance still serves: traffic must be led away from it first, then `release` ends it. It goes back to
+ * ready when more replicas are wanted before that. A ready one that says it cannot take requests goes back to starting.
  */
 export type InstanceObservation =
   | { readonly id: InstanceId; readonly state: "starting"; readonly since: Instant }
@@ -52,6 +53,8 @@ export type InstanceObservation =
 
 export interface GroupObservation {
   readonly id: GroupId;
+  /** Null for trial starts, which belong to no service. */
+  readonly serviceId: ServiceId | null;
   readonly instances: readonly InstanceObservation[];
   /** Starts in a row that ended in failure since the last instance became ready; the runner backs off between them. */
   readonly failuresInARow: number;
@@ -67,6 +70,9 @@ export interface Runner {
   /** Makes the group known and brings it towards `replicas`: starts what is missing, marks surplus `draining`
    *  (failed and starting ones first, then the youngest ready). Surplus that never became ready is ended at once. */
   apply(group: GroupSpec): Promise<void>;
+  /** Changes only how many instances are wanted of a group that `apply` made known. Unknown ids are fine: groups of
+   *  old revisions are brought to nothing by this, when their start configuration cannot be rebuilt any more. */
+  scale(group: GroupId, replicas: number): Promise<void>;
   /** Ends a draining instance: SIGTERM, predictions in flight finish within drainTimeoutMs, then SIGKILL.
    *  Resolves when it is gone, with nothing left behind. Unknown ids are fine. */
   release(group: GroupId, instance: InstanceId): Promise<void>;
@@ -75,7 +81,7 @@ export interface Runner {
   /** Everything this runner runs, also what an earlier process of ours started and left running. */
   observe(): Promise<readonly GroupObservation[]>;
   /** Calls back whenever a group's observation may have changed. Returns the way to stop. */
-  onChange(listener: (group: GroupId) => void): () => void;
+  onChange(listener: (group: GroupId, service: ServiceId | null) => void): () => void;
   /** The last `tail` lines of the group's instances, oldest first; with `follow`, new ones until `signal` aborts. */
   logs(
     group: GroupId,
@@ -83,6 +89,8 @@ export interface Runner {
   ): AsyncIterable<LogLine>;
   /** Deletes the logs of a group that is gone. */
   removeLogs(group: GroupId): Promise<void>;
+  /** Every group that there are logs of, also those that are gone. */
+  loggedGroups(): Promise<readonly GroupId[]>;
   /** Stops watching. `stopInstances` ends all of them first (clean stop of the platform); without it they run on
    *  and are adopted by the next runner on the same directory. */
   close(options: { stopInstances: boolean }): Promise<void>;

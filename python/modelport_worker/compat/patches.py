@@ -1,0 +1,105 @@
+# coding: utf-8
+"""Removed names of the standard library, numpy, Pillow and xgboost, restored after the module's own import."""
+import sys
+
+
+def restore_standard_library():
+    """Names that Python 3.8 to 3.10 removed and scripts of 2018 use."""
+    import collections
+    import collections.abc
+    import time
+
+    for name in ("Mapping", "MutableMapping", "Sequence", "MutableSequence", "Iterable", "Iterator", "Callable",
+                 "Hashable", "Sized", "Container", "Set", "MutableSet"):
+        if name not in vars(collections):  # hasattr would make 3.7 to 3.9 warn
+            setattr(collections, name, getattr(collections.abc, name))
+    if not hasattr(time, "clock"):
+        time.clock = time.perf_counter
+
+
+def _numpy(numpy):
+    builtins = {"bool": bool, "int": int, "float": float, "object": object, "str": str, "complex": complex,
+                "long": int, "unicode": str}
+    renamed = {"float_": "float64", "Inf": "inf", "NaN": "nan", "infty": "inf", "product": "prod",
+               "alltrue": "all", "sometrue": "any", "cumproduct": "cumprod", "trapz": "trapezoid",
+               "string_": "bytes_", "unicode_": "str_", "in1d": "isin"}
+    have = vars(numpy)  # not getattr: numpy's module __getattr__ warns or raises for removed names
+    for name, value in builtins.items():
+        if name not in have:
+            have[name] = value
+    for name, now in renamed.items():
+        if name not in have and now in have:
+            have[name] = have[now]
+    if "asscalar" not in have:
+        have["asscalar"] = lambda a: a.item()
+
+
+def _pillow(image):
+    renamed = {"ANTIALIAS": "LANCZOS", "LINEAR": "BILINEAR", "CUBIC": "BICUBIC"}
+    for name, now in renamed.items():
+        if not hasattr(image, name) and hasattr(image, now):
+            setattr(image, name, getattr(image, now))
+
+
+def _xgboost(xgboost):
+    # A model trained on a DataFrame remembers its column names, and the guide predicts from plain lists; old
+    # releases let that pass. Names that are given are still checked.
+    booster = getattr(xgboost, "Booster", None)
+    original = getattr(booster, "_validate_features", None)
+    if original is None:
+        return
+
+    def validate(self, given, *args, **kwargs):
+        names = getattr(given, "feature_names", given)
+        if names is None:
+            return None
+        return original(self, given, *args, **kwargs)
+
+    booster._validate_features = validate
+
+
+_PATCHES = {"numpy": _numpy, "PIL.Image": _pillow, "xgboost": _xgboost}
+
+
+class _PatchFinder(object):
+    """Lets the other finders find a module and patches it once it has been executed."""
+
+    def __init__(self):
+        self._open = set()
+
+    def find_spec(self, fullname, path=None, target=None):
+        patch = _PATCHES.get(fullname)
+        if patch is None or fullname in self._open:
+            return None
+        self._open.add(fullname)
+        try:
+            spec = None
+            for finder in sys.meta_path:
+                if finder is not self and hasattr(finder, "find_spec"):
+                    spec = finder.find_spec(fullname, path, target)
+                    if spec is not None:
+                        break
+        finally:
+            self._open.discard(fullname)
+        if spec is None or not hasattr(spec.loader, "exec_module"):
+            return spec
+        loader = spec.loader
+        execute = loader.exec_module
+
+        def execute_and_patch(module):
+            execute(module)
+            patch(module)
+
+        try:
+            # On the loader itself, so that everything else about it (its type, its resources) stays as it is.
+            loader.exec_module = execute_and_patch
+        except AttributeError:
+            pass
+        return spec
+
+
+def patch_on_import():
+    for name, patch in _PATCHES.items():
+        if name in sys.modules:
+            patch(sys.modules[name])
+    sys.meta_path.insert(0, _PatchFinder())

@@ -1,0 +1,87 @@
+# coding: utf-8
+"""The process around user code: its socket out of reach, its output in whole lines, its end tied to the front's."""
+import faulthandler
+import io
+import logging
+import os
+import socket
+import sys
+
+_PROTOCOL_FD = 3
+_PR_SET_PDEATHSIG = 1
+
+
+def take_socket():
+    """The connection to the front, moved away from the low descriptors that user code closes or reuses.
+
+    It is not inheritable, so programs that user code starts cannot hold it open.
+    """
+    import fcntl
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    floor = 1000 if limit == resource.RLIM_INFINITY or limit > 1024 else max(8, limit - 16)
+    moved = fcntl.fcntl(_PROTOCOL_FD, fcntl.F_DUPFD_CLOEXEC, floor)
+    os.close(_PROTOCOL_FD)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=moved)
+
+
+def die_with(parent_pid):
+    """Ends this process when the front dies, even while user code never comes back to the loop."""
+    if sys.platform.startswith("linux"):
+        try:
+            import ctypes
+            import signal
+
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        except Exception:  # no libc by that name (musl builds without dlopen): the closed socket still ends the loop
+            pass
+    else:
+        import threading
+        import time
+
+        def watch():
+            while os.getppid() == parent_pid:
+                time.sleep(1)
+            os.killpg(os.getpgrp(), 9)
+
+        threading.Thread(target=watch, name="modelport-parent", daemon=True).start()
+    if os.getppid() != parent_pid:
+        os._exit(0)
+
+
+def no_core_files():
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def dump_faults_to(path):
+    """Where the interpreter writes the Python stack on a segmentation fault or an abort; the front reads it."""
+    if path:
+        faulthandler.enable(file=open(path, "w"), all_threads=True)
+
+
+def line_buffered_output():
+    """Whole lines per write, so that lines of several workers do not mix; odd characters never raise."""
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(io.FileIO(fd, "w", closefd=False)),
+            encoding="utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+        setattr(sys, name, stream)
+        setattr(sys, "__%s__" % name, stream)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.captureWarnings(True)
+
+
+def end_group_if_orphaned(parent_pid):
+    """The front died: whatever user code started in this group must not outlive it."""
+    if os.getppid() != parent_pid and os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), 9)

@@ -1,0 +1,100 @@
+# coding: utf-8
+"""Frames between front and worker; the mirror of src/modelserver/protocol.ts (test/fixtures/protocol proves it).
+
+A frame is two big-endian u32 (length of the header, length of the body), the header as JSON, the body as raw bytes.
+The header's field `t` tells the frames apart:
+
+  front -> worker  load         protocol, engine, packageDir, modelFile, modelName, modelVersion
+                   predict      id, contentType, query, parts [{name, size, filename?, contentType?}]; body: the parts
+  worker -> front  ready        protocol, service, python, loadMs
+                   load-failed  exception, traceback
+                   answer       id; body: the JSON to send
+                   failed       id, kind (input | lookup | code), exception, traceback, exits
+"""
+import json
+import struct
+
+PROTOCOL_VERSION = 1
+_LENGTHS = struct.Struct(">II")
+_BUFFER_BYTES = 128 * 1024
+_encode_header = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+class ProtocolError(Exception):
+    """What arrived is not a frame of this protocol."""
+
+
+def encode_frame(header, body=b""):
+    """The bytes before the body. The body is sent as it is, so it is never copied."""
+    # surrogates in an exception's text must not keep the frame from being sent
+    encoded = _encode_header(header).encode("utf-8", "backslashreplace")
+    return _LENGTHS.pack(len(encoded), len(body)) + encoded
+
+
+class Channel(object):
+    """Reads and writes frames on one blocking stream socket."""
+
+    def __init__(self, sock):
+        self._sock = sock
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+
+    def read(self):
+        """The next (header, body), or None when the front has closed the connection between two frames."""
+        if not self._fill(8):
+            return None
+        header_length, body_length = _LENGTHS.unpack_from(self._buffer, self._start)
+        if header_length > _BUFFER_BYTES - 8:
+            raise ProtocolError("header of %d bytes" % header_length)
+        if not self._fill(8 + header_length):
+            raise ProtocolError("the connection ended inside a frame")
+        at = self._start + 8
+        header = json.loads(bytes(self._view[at : at + header_length]).decode("utf-8"))
+        at += header_length
+        here = min(body_length, self._end - at)
+        if here == body_length:
+            body = bytes(self._view[at : at + body_length])
+        else:
+            rest = bytearray(body_length)
+            rest[:here] = self._view[at : at + here]
+            self._receive_all(memoryview(rest)[here:])
+            body = bytes(rest)
+        self._start = at + here
+        return header, body
+
+    def write(self, header, body=b""):
+        head = encode_frame(header, body)
+        sent = self._sock.sendmsg([head, body])
+        total = len(head) + len(body)
+        if sent == total:
+            return
+        # A big body takes several calls: what is left of the head first, then of the body.
+        if sent < len(head):
+            self._sock.sendall(head[sent:])
+            sent = len(head)
+        self._sock.sendall(memoryview(body)[sent - len(head) :])
+
+    def _fill(self, wanted):
+        if self._start == self._end:
+            self._start = self._end = 0
+        while self._end - self._start < wanted:
+            if self._start + wanted > _BUFFER_BYTES:
+                held = bytes(self._view[self._start : self._end])
+                self._buffer[: len(held)] = held
+                self._start, self._end = 0, len(held)
+            received = self._sock.recv_into(self._view[self._end :])
+            if received == 0:
+                if self._end == self._start:
+                    return False
+                raise ProtocolError("the connection ended inside a frame")
+            self._end += received
+        return True
+
+    def _receive_all(self, view):
+        while len(view) > 0:
+            received = self._sock.recv_into(view)
+            if received == 0:
+                raise ProtocolError("the connection ended inside a frame")
+            view = view[received:]

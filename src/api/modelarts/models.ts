@@ -1,0 +1,223 @@
+/** The AI application operations of `/v1/{project_id}/models` (contracts/modelarts.md §1). They start nothing: a new
+ *  version is written in `publishing`, and the import reconciler takes it from there. */
+import { randomUUID } from "node:crypto";
+import { errorBody, eventsQuery, projectParams } from "../../contract/modelarts/common.ts";
+import { modelArtsCode } from "../../contract/modelarts/errors.ts";
+import {
+  createModel,
+  createModelAnswer,
+  deleteModelAnswer,
+  deleteModelQuery,
+  engineRuntimesAnswer,
+  listModelsAnswer,
+  listModelsQuery,
+  modelDetails,
+  modelEventsAnswer,
+  modelParams,
+} from "../../contract/modelarts/models.ts";
+import { AVAILABLE_ENGINES, isAvailable } from "../../core/engines.ts";
+import { AppError, fail } from "../../core/errors.ts";
+import { at, modelEvents } from "../../core/event-texts.ts";
+import type { ModelId, ProjectId } from "../../core/ids.ts";
+import { LIMITS } from "../../core/limits.ts";
+import type { Model } from "../../core/model.ts";
+import { formatObsLocation, parseObsLocation } from "../../core/obs-location.ts";
+import type { ModelFilter } from "../../store/store.ts";
+import { projectCallerOf } from "../app.ts";
+import type { App } from "../app.ts";
+import type { ApiDeps } from "../deps.ts";
+import { eventFilter, eventPage } from "./history.ts";
+import { modelDetail, modelItem } from "./model-view.ts";
+import { demandWorkspace } from "./workspace.ts";
+
+const tags = ["AI applications"];
+const ROOT = "/v1/:project_id/models";
+
+/** The runtimes of the guide's table 2-2 for the engines that are here. */
+const RUNTIMES = ["python2.7", "python3.6", "python3.7"];
+
+/** Refuses a source that holds no folder named `model` right away, instead of after an import that must fail. */
+const demandSource = async (deps: ApiDeps, project: ProjectId, location: string): Promise<string> => {
+  const source = parseObsLocation(location);
+  if (source === null) throw fail("SOURCE_NOT_FOUND", { location });
+  const folder = source.key.replace(/\/+$/, "");
+  const prefix = folder === "" ? "model/" : `${folder}/model/`;
+  let isThere: boolean;
+  try {
+    const { objects } = await deps.objects.list(project, source.bucket, { prefix, limit: 1 });
+    isThere = objects.length > 0;
+  } catch (error) {
+    if (!(error instanceof AppError) || error.status >= 500) throw error;
+    isThere = false;
+  }
+  if (!isThere) throw fail("SOURCE_NOT_FOUND", { location });
+  return formatObsLocation({ bucket: source.bucket, key: folder });
+};
+
+export const modelRoutes = (app: App, deps: ApiDeps): void => {
+  const { models, events } = deps.store;
+  const find = async (project: ProjectId, id: string): Promise<Model> => {
+    const model = await models.get(project, id as ModelId);
+    if (model === null) throw fail("MODEL_NOT_FOUND", { id });
+    return model;
+  };
+
+  app.post(
+    ROOT,
+    {
+      schema: {
+        tags,
+        summary: "Create a version of an AI application from a package in OBS",
+        params: projectParams,
+        body: createModel,
+        response: { 200: createModelAnswer, "4xx": errorBody },
+      },
+    },
+    async (request) => {
+      const caller = projectCallerOf(request);
+      const { body } = request;
+      const workspaceId = demandWorkspace(body.workspace_id);
+      if (!isAvailable(body.model_type)) {
+        throw fail("MODEL_TYPE_UNAVAILABLE", { type: body.model_type, available: AVAILABLE_ENGINES });
+      }
+      const model: Model = {
+        id: randomUUID() as ModelId,
+        projectId: caller.projectId,
+        domainId: caller.user.domainId,
+        ownerId: caller.user.id,
+        workspaceId,
+        name: body.model_name,
+        version: body.model_version,
+        type: body.model_type,
+        description: body.description ?? "",
+        installTypes: body.install_type ?? ["real-time", "batch", "edge"],
+        sourceLocation: await demandSource(deps, caller.projectId, body.source_location),
+        request: body,
+        status: "publishing",
+        failure: null,
+        published: null,
+        createdAt: deps.clock.now(),
+      };
+      const outcome = await models.create(model, at(modelEvents.importStarted(), model.createdAt));
+      if (outcome === "exists") throw fail("MODEL_EXISTS", { name: model.name, version: model.version });
+      return { model_id: model.id };
+    },
+  );
+
+  app.get(
+    ROOT,
+    {
+      schema: {
+        tags,
+        summary: "List AI applications",
+        params: projectParams,
+        querystring: listModelsQuery,
+        response: { 200: listModelsAnswer, "4xx": errorBody },
+      },
+    },
+    async (request) => {
+      const { query } = request;
+      const filter: ModelFilter = {
+        sortBy: query.sort_by,
+        order: query.order,
+        offset: query.offset,
+        limit: query.limit,
+        exactMatch: query.exact_match,
+        ...(query.model_name === undefined ? {} : { name: query.model_name }),
+        ...(query.model_version === undefined ? {} : { version: query.model_version }),
+        ...(query.model_status === undefined ? {} : { status: query.model_status }),
+        ...(query.description === undefined ? {} : { description: query.description }),
+        ...(query.workspace_id === undefined ? {} : { workspaceId: query.workspace_id }),
+        ...(query.model_type === undefined ? {} : { type: query.model_type }),
+        ...(query.not_model_type === undefined ? {} : { notType: query.not_model_type }),
+      };
+      const { total, rows } = await models.list(projectCallerOf(request).projectId, filter);
+      return { total_count: total, count: rows.length, models: rows.map(modelItem) };
+    },
+  );
+
+  app.get(
+    `${ROOT}/ai-engine-runtimes`,
+    {
+      schema: {
+        tags,
+        summary: "List the AI engines that run here",
+        params: projectParams,
+        response: { 200: engineRuntimesAnswer, "4xx": errorBody },
+      },
+    },
+    async () => ({
+      count: AVAILABLE_ENGINES.length,
+      total_count: AVAILABLE_ENGINES.length,
+      engine_runtimes: AVAILABLE_ENGINES.map((engine) => ({
+        ai_engine: engine,
+        runtimes: [...RUNTIMES],
+        request_mode: ["sync"],
+        accelerators: [],
+        arch: ["x86_64", "aarch64"],
+        status_list: ["normal"],
+        image_source: [],
+      })),
+    }),
+  );
+
+  app.get(
+    `${ROOT}/:model_id`,
+    {
+      schema: {
+        tags,
+        summary: "Show an AI application",
+        params: modelParams,
+        response: { 200: modelDetails, "4xx": errorBody },
+      },
+    },
+    async (request) => modelDetail(await find(projectCallerOf(request).projectId, request.params.model_id)),
+  );
+
+  app.get(
+    `${ROOT}/:model_id/events`,
+    {
+      schema: {
+        tags,
+        summary: "History of an AI application (additive)",
+        params: modelParams,
+        querystring: eventsQuery,
+        response: { 200: modelEventsAnswer, "4xx": errorBody },
+      },
+    },
+    async (request) => {
+      const model = await find(projectCallerOf(request).projectId, request.params.model_id);
+      const page = await events.ofModel(model.id, eventFilter(request.query));
+      return { model_id: model.id, model_name: model.name, ...eventPage(page) };
+    },
+  );
+
+  app.delete(
+    `${ROOT}/:model_id`,
+    {
+      schema: {
+        tags,
+        summary: "Delete a version, or with `cascade` all versions of its name",
+        params: modelParams,
+        querystring: deleteModelQuery,
+        response: { 200: deleteModelAnswer, "4xx": errorBody },
+      },
+    },
+    async (request) => {
+      const { projectId } = projectCallerOf(request);
+      const model = await find(projectId, request.params.model_id);
+      const others = request.query.cascade ? await models.versions(projectId, model.name) : [];
+      const ids = [model.id, ...others.map((m) => m.id).filter((id) => id !== model.id)];
+      const deleted: string[] = [];
+      const failed: { model_id: string; error_code: string; error_msg: string }[] = [];
+      for (const id of ids.slice(0, LIMITS.cascadeDelete.value)) {
+        const outcome = await models.delete(projectId, id);
+        if (outcome === "in-use") {
+          const { code, message } = modelArtsCode(fail("MODEL_IN_USE", { id }), "control");
+          failed.push({ model_id: id, error_code: code, error_msg: message });
+        } else deleted.push(id);
+      }
+      return { delete_success_list: deleted, delete_failed_list: failed };
+    },
+  );
+};

@@ -1,0 +1,52 @@
+/** Puts the command line together from the real process: streams, terminal, signals, settings. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runCli } from "./cli/main.ts";
+import { readConfig } from "./config.ts";
+import { createProbes } from "./doctor.ts";
+import { createPlatformControl } from "./platform-control.ts";
+import { systemClock } from "./telemetry/clock.ts";
+
+/** Runs one command; resolves to its exit code. */
+export const runCommandLine = async (argv: readonly string[]): Promise<number> => {
+  const settings = readConfig();
+  if (!settings.ok) {
+    const lines = settings.problems.map((p) => `  ${p.path} ${p.message}; ${p.fix}`);
+    process.stderr.write(`Some settings are wrong:\n${lines.join("\n")}\n`);
+    return 2;
+  }
+  const { config } = settings;
+  const interrupt = new AbortController();
+  let signals = 0;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      interrupt.abort();
+      // A clean stop may wait for predictions in flight; someone who insists gets out at once.
+      if (++signals === 3) process.exit(130);
+    });
+  }
+  // A reader that goes away (`modelport … | head`) ends the command quietly.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  return runCli([...argv], {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stdin: process.stdin,
+    isTty: process.stdout.isTTY,
+    isStderrTty: process.stderr.isTTY,
+    colour: process.stdout.isTTY && !config.noColour,
+    columns: process.stdout.columns ?? 100,
+    dataDir: config.dataDir,
+    profilePath: join(config.dataDir, "cli.json"),
+    examplesDir: fileURLToPath(new URL("../examples", import.meta.url)),
+    clock: systemClock,
+    interrupt: interrupt.signal,
+    platform: createPlatformControl(config, {
+      clock: systemClock,
+      interrupt: interrupt.signal,
+      probes: createProbes(config),
+    }),
+  });
+};

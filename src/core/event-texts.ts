@@ -1,0 +1,132 @@
+/**
+ * The texts of the history shown to users: tables 2-6 (AI applications) and 3-15 (services) of the inference guide, in
+ * its English wording and with its severities, plus the few lines only this platform has (at the end of each group).
+ * Nobody else writes event sentences. Functions return an event without its moment; the writer adds `occurredAt`.
+ */
+import type { HistoryEvent } from "./model.ts";
+
+export type EventText = Pick<HistoryEvent, "type" | "info">;
+
+const normal = (info: string): EventText => ({ type: "normal", info });
+const abnormal = (info: string): EventText => ({ type: "abnormal", info });
+const warning = (info: string): EventText => ({ type: "warning", info });
+
+/** Appends a reason as the guide does (`… Error: xxx`). */
+const because = (text: string, reason: string): string => `${text} Error: ${reason}`;
+
+/** The same event with the time a step took, `Image created. (2.4 s)`. */
+export const withDuration = (event: EventText, durationMs: number): EventText => ({
+  type: event.type,
+  info: `${event.info} (${durationMs < 1000 ? `${Math.round(durationMs)} ms` : `${(durationMs / 1000).toFixed(1)} s`})`,
+});
+
+/** Makes a stored event of a text. */
+export const at = (event: EventText, occurredAt: HistoryEvent["occurredAt"]): HistoryEvent => ({
+  ...event,
+  occurredAt,
+});
+
+export const modelEvents = {
+  // --- table 2-6 ----------------------------------------------------------------------------------------------
+  importStarted: () => normal("The model starts to import."),
+  imageFailed: () => abnormal("Failed to create the image."),
+  imageFailedSeeLog: (logTail: string) =>
+    abnormal(`Failed to create the image. For details, see image creation logs.\n${logTail}`),
+  imageInternalError: () =>
+    abnormal("Failed to create the image due to an internal system error. Contact technical support."),
+  dependenciesUnsupported: () => abnormal("The custom image does not support specified dependencies."),
+  swrLocationUnsupported: () => abnormal("Only custom images support swr_location."),
+  imageTaskState: (state: string) => normal(`The image creation task is in the ${state} state.`),
+  parameterInvalid: (parameter: string) =>
+    abnormal(`Invalid parameter value ${parameter} exists in the model configuration file.`),
+  dataTooLarge: (what: string, limitGb: number) =>
+    abnormal(`Failed to import data because ${what} is larger than ${limitGb} GB.`),
+  fileTooLarge: (file: string, limitGb: number) =>
+    abnormal(`Failed to import model file ${file} because it is larger than ${limitGb} GB.`),
+  imageTimedOut: (minutes: number) =>
+    abnormal(`Creating the image timed out. The timeout duration is ${minutes} minutes.`),
+  descriptionUpdated: () => normal("Model description updated."),
+  imported: () => normal("The model imported."),
+  fileImported: () => normal("Model file imported."),
+  sizeCalculated: () => normal("Model size calculated."),
+  importFailed: () => abnormal("Failed to import the model."),
+  importFailedBecause: (reason: string) => abnormal(because("Failed to import the model.", reason)),
+  copyFailed: () => abnormal("Failed to copy the model file. Check whether you have the OBS permission."),
+  imageCreated: () => normal("Image created."),
+  imageTaskStarted: () => normal("The image creation task started."),
+  environmentTaskStarted: () => normal("The environment image creation task started."),
+  environmentRequested: () => normal("Request for creating an environment image received."),
+  imageRequested: () => normal("Request for creating an image received."),
+  environmentReused: () => normal("An existing environment image is used."),
+  subpathMissing: (subpath: string, path: string) =>
+    abnormal(`Failed to calculate the model size. Subpath ${subpath} does not exist in path ${path}.`),
+  modelFileMissing: (type: string, path: string) =>
+    abnormal(`Failed to calculate the model size. Model of the ${type} type does not exist in path ${path}.`),
+  modelFileAmbiguous: (type: string, path: string) =>
+    warning(
+      `Failed to calculate the model size. More than one ${type} model file is stored in path ${path}.`,
+    ),
+  systemUpgrading: () => normal("The system is being upgraded. Try again later."),
+  // --- this platform ------------------------------------------------------------------------------------------
+  /** A line of the build's log that says what it is at: `Downloading numpy (16.3MiB)`. */
+  environmentProgress: (line: string) => normal(`Environment: ${line}`),
+  environmentCreated: () => normal("The environment was created."),
+  packageInvalid: (path: string, message: string, fix: string) =>
+    abnormal(`${path === "" ? "config.json" : path} ${message}; ${fix}.`),
+  trialStarted: () => normal("The model is being loaded for a trial."),
+  trialSucceeded: () => normal("The model loaded and answered its health check."),
+  trialFailed: (reason: string) => abnormal(`The model could not be loaded. ${reason}`),
+  dependencyReplaced: (asked: string, got: string, reason: string) =>
+    warning(`Dependency ${asked} was replaced by ${got}: ${reason}`),
+  notice: (text: string) => warning(text),
+} as const;
+
+export const serviceEvents = {
+  // --- table 3-15 ---------------------------------------------------------------------------------------------
+  deployStarted: () => normal("The service starts to be deployed."),
+  resourcesInsufficient: () => abnormal("Insufficient resources. Wait until idle resources are sufficient."),
+  schedulingFailed: (resource: string, information: string) =>
+    abnormal(`Insufficient ${resource}. The scheduling failed. Supplementary information: ${information}`),
+  imageStarted: () => normal("The image starts to be created."),
+  imageFailed: (model: string, logTail: string) =>
+    abnormal(`Failed to create model image ${model}. For details, see logs:\n${logTail}`),
+  imageCreated: () => normal("The image created."),
+  deployFailed: (reason: string) => abnormal(because("The service failed.", reason)),
+  updateFailedRollingBack: (reason: string) =>
+    abnormal(because("Failed to update the service. Perform a rollback.", reason)),
+  updateRolledBack: (reason: string) =>
+    normal(because("Failed to update the service. The update has been rolled back.", reason)),
+  rollbackFailed: (reason: string) =>
+    abnormal(because("Failed to update the service. The rollback failed.", reason)),
+  updating: () => normal("The service is being updated."),
+  starting: () => normal("The service is being started."),
+  stopping: () => normal("The service is being stopped."),
+  stopped: () => normal("The service stopped."),
+  stopFailed: (reason: string) => abnormal(because("Failed to stop the service.", reason)),
+  autoStopDisabled: () => normal("Auto stop is disabled."),
+  /** `after` with its unit, as the schedule says it: `2 HOURS`. */
+  autoStopEnabled: (after: string) => normal(`Auto stop is enabled. The service will stop after ${after}.`),
+  autoStopped: () => normal("The service stops when the auto stop time expires."),
+  autoStopFailed: (reason: string) => abnormal(because("Failed to automatically stop the service.", reason)),
+  stoppedByQuota: () => abnormal("The service is stopped because the quota exceeds the upper limit."),
+  instancesDeleted: (pool: string) => normal(`Service instances deleted from resource pool ${pool}.`),
+  instancesStopped: (pool: string) => normal(`Service instances stopped in resource pool ${pool}.`),
+  running: (service: string) => normal(`Service ${service} started.`),
+  startFailed: (service: string, reason: string) =>
+    abnormal(because(`Failed to start service ${service}.`, reason)),
+  deployTimeout: (reason: string) => abnormal(because("Service deployment timed out.", reason)),
+  // --- this platform ------------------------------------------------------------------------------------------
+  updated: () => normal("The service has been updated."),
+  deleting: () => normal("The service is being deleted."),
+  scaling: (model: string, from: number, to: number) =>
+    normal(`The instances of [${model}] change from ${from} to ${to}.`),
+  instanceFailed: (model: string, reason: string) =>
+    abnormal(`An instance of [${model}] failed and is replaced. Error: ${reason}`),
+  preparingEnvironment: () => normal("preparing environment"),
+  environmentPrepared: (model: string) => normal(`[${model}] prepare environment success`),
+  resourcesScheduled: (model: string) => normal(`[${model}] schedule resource success`),
+  startingModel: (model: string) => normal(`[${model}] starting model`),
+  modelReady: (model: string) => normal(`[${model}] start model success`),
+  concerning: (ready: number, wanted: number) => abnormal(`Only ${ready} of ${wanted} instances are ready.`),
+  recovered: () => normal("All instances are ready again."),
+} as const;

@@ -1,0 +1,118 @@
+/** What `modelport doctor` looks at on this machine: each probe finds one thing and says what to do about it. */
+import { execFile } from "node:child_process";
+import { accessSync, constants, mkdirSync, statfsSync } from "node:fs";
+import { createServer } from "node:net";
+import { freemem, totalmem } from "node:os";
+import { promisify } from "node:util";
+import type { DoctorFinding, DoctorProbe } from "./cli/platform-control.ts";
+import type { Config } from "./config.ts";
+import { runningState } from "./supervise.ts";
+
+const run = promisify(execFile);
+const GIB = 2 ** 30;
+/** A scikit-learn environment with its downloads takes about half a GiB; a few versions must fit. */
+const DISK_GIB_MIN = 2;
+const MEMORY_GIB_MIN = 1;
+
+const ok = (found: string): DoctorFinding => ({ state: "ok", found });
+
+const node = async (): Promise<DoctorFinding> =>
+  Number(process.versions.node.split(".")[0]) >= 26
+    ? ok(`${process.version} at ${process.execPath}`)
+    : { state: "failed", found: process.version, fix: "Run `npm ci`: it brings Node 26." };
+
+const python = async (config: Config): Promise<DoctorFinding> => {
+  const name = config.python ?? "python3";
+  try {
+    const { stdout } = await run(
+      name,
+      ["-c", "import sys, platform; print(platform.python_version(), sys.executable)"],
+      { timeout: 20_000 },
+    );
+    const [version = "", path = ""] = stdout.trim().split(" ");
+    const [major = 0, minor = 0] = version.split(".").map(Number);
+    return major === 3 && minor >= 9
+      ? ok(`${version} at ${path}`)
+      : {
+          state: "failed",
+          found: `${version} at ${path}`,
+          fix: "Packages need Python 3.9 or newer: install one and name it in MODELPORT_PYTHON.",
+        };
+  } catch {
+    return {
+      state: "failed",
+      found: `${name} does not run`,
+      fix: "Install Python 3.9 or newer (Debian: apt-get install python3 python3-pip), or name one in MODELPORT_PYTHON.",
+    };
+  }
+};
+
+const pip = async (config: Config): Promise<DoctorFinding> => {
+  try {
+    const { stdout } = await run(config.python ?? "python3", ["-m", "pip", "--version"], { timeout: 20_000 });
+    return ok(stdout.trim().split(" from ")[0] ?? "");
+  } catch {
+    return {
+      state: "failed",
+      found: "python3 -m pip does not run",
+      fix: "Install pip (Debian: apt-get install python3-pip): it fetches uv, which builds the environments.",
+    };
+  }
+};
+
+const dataDirectory = async (config: Config): Promise<DoctorFinding> => {
+  try {
+    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+    accessSync(config.dataDir, constants.W_OK);
+  } catch (error) {
+    return {
+      state: "failed",
+      found: `${config.dataDir}: ${error instanceof Error ? error.message : String(error)}`,
+      fix: "Choose another MODELPORT_DATA, or make it writable.",
+    };
+  }
+  const { bavail, bsize } = statfsSync(config.dataDir);
+  const freeGib = (bavail * bsize) / GIB;
+  const found = `${config.dataDir}, ${freeGib.toFixed(1)} GiB free`;
+  return freeGib >= DISK_GIB_MIN
+    ? ok(found)
+    : { state: "warning", found, fix: `Free some space: environments need about ${DISK_GIB_MIN} GiB.` };
+};
+
+const memory = async (): Promise<DoctorFinding> => {
+  const found = `${(freemem() / GIB).toFixed(1)} of ${(totalmem() / GIB).toFixed(1)} GiB free`;
+  return freemem() / GIB >= MEMORY_GIB_MIN
+    ? ok(found)
+    : {
+        state: "warning",
+        found,
+        fix: "Stop something: the platform and one scikit-learn instance take about 0.6 GiB.",
+      };
+};
+
+const port = (config: Config): Promise<DoctorFinding> => {
+  const state = runningState(config.dataDir);
+  if (state !== null) return Promise.resolve(ok(`Modelport runs at ${state.url}`));
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once("error", (error) =>
+      resolve({
+        state: "failed",
+        found: error.message,
+        fix: `Choose another: MODELPORT_PORT=${config.port + 1} modelport up`,
+      }),
+    );
+    probe.listen({ host: config.host, port: config.port, exclusive: true }, () =>
+      probe.close(() => resolve(ok(`${config.host}:${config.port} is free`))),
+    );
+  });
+};
+
+export const createProbes = (config: Config): readonly DoctorProbe[] => [
+  { name: "Node", run: node },
+  { name: "Python", run: () => python(config) },
+  { name: "pip", run: () => pip(config) },
+  { name: "data directory", run: () => dataDirectory(config) },
+  { name: "memory", run: memory },
+  { name: "port", run: () => port(config) },
+];

@@ -1,0 +1,457 @@
+/**
+ * Python environments on disk:
+ *
+ *   <root>/<key>/            complete: it came here by one rename, with its record in it
+ *   <root>/.scratch/<id>/    unfinished: owner.json (who builds, and the program at work) and env/
+ *   <root>/.scratch/*.lock   one per key being built
+ *
+ * Environments are made relocatable, so that the rename breaks neither scripts nor bytecode. What a killed build left is
+ * recognised by its owner being gone, its still running installer is ended, and it is removed at the next open.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { access, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Clock } from "../core/clock.ts";
+import { OLDEST_PYTHON_MINOR, engineSet, pythonOfRuntime } from "../core/engines.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { acquireBuildLock } from "./build-lock.ts";
+import { killGroup, runCommand } from "./command.ts";
+import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
+import { findInterpreter } from "./interpreter.ts";
+import type { Interpreter, InterpreterSearch } from "./interpreter.ts";
+import { planRequirements } from "./plan.ts";
+import { identify, isAlive, parseIdentity } from "./process-identity.ts";
+import { requirementOf } from "./requirements.ts";
+import type { Requirement } from "./requirements.ts";
+import {
+  UNREACHABLE_MESSAGE,
+  causeOf,
+  createCompile,
+  installArguments,
+  isUnreachable,
+  obtainUv,
+} from "./uv.ts";
+import type { Run } from "./uv.ts";
+
+export interface EnvironmentsDeps {
+  /** <data>/environments */
+  readonly root: string;
+  /** <data>/tools: uv and its cache. */
+  readonly tools: string;
+  /** The interpreter to use; null: the machine's python3. */
+  readonly machinePython: string | null;
+  /** The variables pip and uv get; see config.toolEnvironment. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What an environment remembers about itself. */
+interface EnvironmentRecord {
+  readonly version: 1;
+  readonly key: string;
+  readonly engine: string;
+  readonly python: string;
+  readonly lines: readonly string[];
+  readonly substitutions: readonly Substitution[];
+  readonly warnings: readonly string[];
+}
+
+const RECORD = "modelport-environment.json";
+const SCRATCH = ".scratch";
+const LOG_LINES = 40;
+/** An environment handed out this long ago or less is not reclaimed: its version may not be recorded as using it yet. */
+const GRACE_MS = 60 * 60 * 1000;
+
+const PYTHON = process.platform === "win32" ? join("Scripts", "python.exe") : join("bin", "python");
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+const sha256 = (content: string): string => createHash("sha256").update(content).digest("hex");
+
+const digestOf = async (path: string): Promise<string> => {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  return hash.digest("hex");
+};
+
+type Build = Extract<EnvironmentOutcome, { kind: "refused" }> | { kind: "built"; record: EnvironmentRecord };
+
+/** Builds share one flight per key; the last waiter that leaves ends it. */
+interface Flight {
+  readonly key: string;
+  readonly result: Promise<Build>;
+  readonly listeners: Set<(line: string) => void>;
+  readonly abort: AbortController;
+}
+
+class DirectoryEnvironments implements Environments {
+  private readonly deps: EnvironmentsDeps;
+  private readonly scratch: string;
+  private readonly flights = new Map<string, Flight>();
+  private readonly handedOut = new Map<string, number>();
+  private search: Promise<InterpreterSearch> | null = null;
+
+  constructor(deps: EnvironmentsDeps) {
+    this.deps = deps;
+    this.scratch = join(deps.root, SCRATCH);
+  }
+
+  async ensure(
+    request: EnvironmentRequest,
+    onLog: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<EnvironmentOutcome> {
+    const began = this.deps.clock.monotonicMs();
+    signal.throwIfAborted();
+    const found = await this.interpreter();
+    if (!found.ok) return { kind: "refused", message: found.message, problems: [], logTail: "" };
+    const { interpreter } = found;
+    const set = engineSet(request.engine, interpreter.minor, { mac: process.platform === "darwin" });
+    const named = request.dependencies.map((dependency) =>
+      requirementOf(dependency, request.wheels, (path) => pathToFileURL(path).href),
+    );
+    const key = await this.keyOf(
+      interpreter,
+      set.requirements,
+      request,
+      named.map((one) => one.requirement),
+    );
+    this.handedOut.set(key, this.deps.clock.now());
+    const warnings = [
+      ...runtimeWarnings(request, interpreter, set.known),
+      ...named.map((one) => one.warning).filter((warning) => warning !== null),
+    ];
+    const ready = (record: EnvironmentRecord, reused: boolean): EnvironmentOutcome => ({
+      kind: "ready",
+      key,
+      python: join(this.deps.root, key, PYTHON),
+      reused,
+      durationMs: this.deps.clock.monotonicMs() - began,
+      substitutions: record.substitutions,
+      warnings: [...warnings, ...record.warnings],
+    });
+    const before = await this.record(key);
+    if (before !== null) return ready(before, true);
+    const joined = this.flights.get(key);
+    const flight =
+      joined ??
+      this.takeOff(
+        key,
+        interpreter,
+        set.requirements,
+        request,
+        named.map((one) => one.requirement),
+      );
+    const build = await this.wait(flight, onLog, signal);
+    if (build.kind === "refused") return build;
+    return ready(build.record, joined !== undefined);
+  }
+
+  async python(key: string): Promise<string | null> {
+    return /^[0-9a-f]{64}$/.test(key) && (await this.record(key)) !== null
+      ? join(this.deps.root, key, PYTHON)
+      : null;
+  }
+
+  async reclaim(used: ReadonlySet<string>): Promise<readonly string[]> {
+    await this.sweep();
+    const now = this.deps.clock.now();
+    const freed: string[] = [];
+    for (const key of await readdir(this.deps.root)) {
+      const handedOut = this.handedOut.get(key);
+      if (!/^[0-9a-f]{64}$/.test(key) || used.has(key) || this.flights.has(key)) continue;
+      if (handedOut !== undefined && now - handedOut < GRACE_MS) continue;
+      // Out of sight first, by one rename: an environment that is half deleted is never found.
+      const aside = join(this.scratch, randomUUID());
+      await mkdir(aside, { recursive: true });
+      await rename(join(this.deps.root, key), join(aside, "env"));
+      await rm(aside, { recursive: true, force: true });
+      this.handedOut.delete(key);
+      freed.push(key);
+    }
+    return freed;
+  }
+
+  /** Removes what killed builds left. */
+  async sweep(): Promise<void> {
+    await mkdir(this.scratch, { recursive: true });
+    for (const name of await readdir(this.scratch)) {
+      const path = join(this.scratch, name);
+      if (name.endsWith(".lock")) continue;
+      const owner = parseIdentity(await readFile(join(path, "owner.json"), "utf8").catch(() => ""));
+      if (owner !== null && (await isAlive(owner))) continue;
+      const program = parseIdentity(await readFile(join(path, "program.json"), "utf8").catch(() => ""));
+      if (program !== null && (await isAlive(program))) killGroup(program.pid);
+      await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+      this.deps.logger.info({ name }, "removed an unfinished environment");
+    }
+  }
+
+  private interpreter(): Promise<InterpreterSearch> {
+    // Kept when found: it costs a process start. A machine without Python may get one while we run.
+    this.search ??= findInterpreter(this.deps.machinePython, OLDEST_PYTHON_MINOR, (program, args) =>
+      runCommand(program, args, {
+        cwd: "/",
+        env: this.deps.environment,
+        signal: new AbortController().signal,
+      }),
+    );
+    const search = this.search;
+    const forget = (): void => {
+      if (this.search === search) this.search = null;
+    };
+    search.then((result) => (result.ok ? undefined : forget()), forget);
+    return search;
+  }
+
+  private async keyOf(
+    interpreter: Interpreter,
+    engine: readonly string[],
+    request: EnvironmentRequest,
+    requirements: readonly Requirement[],
+  ): Promise<string> {
+    const lines: string[] = [];
+    for (const { line, isWheel } of requirements) {
+      const path = request.wheels.find((wheel) => line.endsWith(` @ ${pathToFileURL(wheel).href}`));
+      lines.push(isWheel && path !== undefined ? `${basename(path)} sha256:${await digestOf(path)}` : line);
+    }
+    return sha256(
+      JSON.stringify([1, interpreter.version, interpreter.platform, engine, lines, request.strict]),
+    );
+  }
+
+  /** The record of a complete environment whose interpreter is still there; null otherwise. */
+  private async record(key: string): Promise<EnvironmentRecord | null> {
+    const text = await readFile(join(this.deps.root, key, RECORD), "utf8").catch(() => null);
+    if (text === null || !(await exists(join(this.deps.root, key, PYTHON)))) return null;
+    return JSON.parse(text) as EnvironmentRecord;
+  }
+
+  private takeOff(
+    key: string,
+    interpreter: Interpreter,
+    engine: readonly string[],
+    request: EnvironmentRequest,
+    requirements: readonly Requirement[],
+  ): Flight {
+    const abort = new AbortController();
+    const listeners = new Set<(line: string) => void>();
+    const say = (line: string): void => {
+      for (const listener of listeners) listener(line);
+    };
+    const result = this.build(key, interpreter, engine, request, requirements, say, abort.signal).finally(
+      () => {
+        this.forget(flight);
+      },
+    );
+    // The waiters handle the failure; without any left it must not count as unhandled.
+    result.catch(() => undefined);
+    const flight: Flight = { key, result, listeners, abort };
+    this.flights.set(key, flight);
+    return flight;
+  }
+
+  private forget(flight: Flight): void {
+    if (this.flights.get(flight.key) === flight) this.flights.delete(flight.key);
+  }
+
+  private async wait(flight: Flight, onLog: (line: string) => void, signal: AbortSignal): Promise<Build> {
+    const listener = (line: string): void => onLog(line);
+    flight.listeners.add(listener);
+    let leave: () => void = () => undefined;
+    const left = new Promise<never>((_, reject) => {
+      leave = () => reject(signal.reason as Error);
+      signal.addEventListener("abort", leave, { once: true });
+    });
+    try {
+      return await Promise.race([flight.result, left]);
+    } finally {
+      signal.removeEventListener("abort", leave);
+      flight.listeners.delete(listener);
+      if (flight.listeners.size === 0)
+        flight.abort.abort(new Error("nobody waits for this environment any more"));
+    }
+  }
+
+  private async build(
+    key: string,
+    interpreter: Interpreter,
+    engine: readonly string[],
+    request: EnvironmentRequest,
+    requirements: readonly Requirement[],
+    say: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<Build> {
+    const release = await acquireBuildLock(
+      {
+        dir: this.scratch,
+        clock: this.deps.clock,
+        onWait: () => say("waiting for another process that builds the same environment"),
+      },
+      key,
+      signal,
+    );
+    const work = join(this.scratch, randomUUID());
+    const tail: string[] = [];
+    const onLog = (line: string): void => {
+      const text = line.trimEnd();
+      if (text === "") return;
+      tail.push(text);
+      if (tail.length > LOG_LINES) tail.shift();
+      say(text);
+    };
+    const refused = (
+      message: string,
+      problems: Extract<Build, { kind: "refused" }>["problems"] = [],
+    ): Build => ({
+      kind: "refused",
+      message,
+      problems,
+      logTail: tail.join("\n"),
+    });
+    try {
+      const built = await this.record(key);
+      if (built !== null) return { kind: "built", record: built };
+      await mkdir(work, { recursive: true });
+      await writeFile(join(work, "owner.json"), JSON.stringify(await identify(process.pid)));
+      const run = this.runner(work, signal);
+      const tools = { tools: this.deps.tools, scratch: join(work, "tools"), run };
+      const uv = await obtainUv(tools, interpreter, onLog);
+      if (!uv.ok) return refused(uv.message);
+      const venv = join(work, "env");
+      const made = await run(uv.uv, [
+        "venv",
+        "--relocatable",
+        "--color",
+        "never",
+        "--python",
+        interpreter.executable,
+        venv,
+      ]);
+      if (made.code !== 0)
+        return refused(
+          `An environment of ${interpreter.executable} could not be made: ${causeOf(made.stderr)}`,
+        );
+      const python = join(venv, PYTHON);
+      onLog(`resolving ${[...engine, ...requirements.map(({ asked }) => asked)].join(", ")}`);
+      const compile = createCompile({
+        uv: uv.uv,
+        run,
+        python,
+        writeConstraints: async (lines) => {
+          const path = join(work, "constraints.txt");
+          await writeFile(path, `${lines.join("\n")}\n`);
+          return path;
+        },
+      });
+      const plan = await planRequirements(compile, { engine, requirements, strict: request.strict });
+      if (plan.kind === "refused") {
+        onLog(plan.message);
+        return refused(plan.message, plan.problems);
+      }
+      for (const { asked, got, reason } of plan.substitutions)
+        onLog(`${asked} is replaced by ${got}: ${reason}`);
+      const list = join(work, "requirements.txt");
+      await writeFile(list, `${plan.lines.join("\n")}\n`);
+      const installed = await run(uv.uv, installArguments(python, list, plan.fromSource), { onLine: onLog });
+      if (installed.code !== 0)
+        return refused(
+          isUnreachable(installed.stderr)
+            ? UNREACHABLE_MESSAGE
+            : `The dependencies could not be installed: ${causeOf(installed.stderr)}`,
+        );
+      const record: EnvironmentRecord = {
+        version: 1,
+        key,
+        engine: request.engine,
+        python: interpreter.version,
+        lines: plan.lines,
+        substitutions: plan.substitutions,
+        warnings: plan.warnings,
+      };
+      await this.publish(key, work, record, run);
+      return { kind: "built", record };
+    } finally {
+      await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+      await release();
+    }
+  }
+
+  /** Makes a finished environment visible: its record in it, its content on the disk, one rename. */
+  private async publish(key: string, work: string, record: EnvironmentRecord, run: Run): Promise<void> {
+    await writeFile(join(work, "env", RECORD), JSON.stringify(record, null, 2));
+    // Thousands of files: one flush of the file system instead of one per file. Not every system has the program.
+    if (process.platform === "linux") await run("sync", ["--file-system", work]);
+    const home = join(this.deps.root, key);
+    // Only a broken one can be in the way (its interpreter is gone): a sound one would have been used.
+    if (await exists(home)) await rename(home, join(work, "broken"));
+    await rename(join(work, "env"), home);
+  }
+
+  /** Runs programs of one build, noting the one at work so that a later process can end it if we are killed. */
+  private runner(work: string, signal: AbortSignal): Run {
+    const env = {
+      UV_CACHE_DIR: join(this.deps.tools, "uv-cache"),
+      ...this.deps.environment,
+      UV_PYTHON_DOWNLOADS: "never",
+    };
+    return async (program, args, more = {}) => {
+      let noted: Promise<void> = Promise.resolve();
+      const note = async (pid: number): Promise<void> => {
+        const identity = await identify(pid);
+        if (identity !== null) await writeFile(join(work, "program.json"), JSON.stringify(identity));
+      };
+      // Not in the build's own folder: uv would look for a project's settings in it and above.
+      const finished = await runCommand(program, args, {
+        cwd: "/",
+        env: await this.withFindLinks(env),
+        signal,
+        ...more,
+        onStart: (pid) => {
+          noted = note(pid).catch(() => undefined);
+        },
+      });
+      await noted;
+      return finished;
+    };
+  }
+
+  /** pip passes over folders of wheels that are not there, uv stops at them. */
+  private async withFindLinks(env: Readonly<Record<string, string>>): Promise<Record<string, string>> {
+    const { UV_FIND_LINKS: links, ...others } = env;
+    if (links === undefined) return others;
+    const kept: string[] = [];
+    for (const link of links.split(","))
+      if (/^[a-z]+:\/\//i.test(link) || (await exists(link))) kept.push(link);
+    return kept.length === 0 ? others : { ...others, UV_FIND_LINKS: kept.join(",") };
+  }
+}
+
+/** What the user should know about the interpreter that stands in for the runtime named. */
+const runtimeWarnings = (request: EnvironmentRequest, interpreter: Interpreter, known: boolean): string[] => {
+  const warnings: string[] = [];
+  const wanted = request.runtime === null ? null : pythonOfRuntime(request.runtime);
+  if (request.runtime !== null && wanted !== `3.${interpreter.minor}`)
+    warnings.push(
+      `Runtime ${request.runtime} is not available here; Python ${interpreter.version} stands in for it.`,
+    );
+  if (!known)
+    warnings.push(
+      `Python ${interpreter.version} is newer than what ${request.engine} was tested with here; the newest releases are used.`,
+    );
+  return warnings;
+};
+
+/** Opens the environments of a data directory and removes what killed builds left there. */
+export const openEnvironments = async (deps: EnvironmentsDeps): Promise<Environments> => {
+  const environments = new DirectoryEnvironments(deps);
+  await environments.sweep();
+  return environments;
+};

@@ -1,0 +1,244 @@
+/**
+ * Decides what to install: the engine's set and the package's own requirements, resolved together. What cannot be had for
+ * this interpreter gets the nearest release that works, in the order of the package (the first named keep their pins
+ * first), and every such change is reported. Knows no process: `compile` answers what can be resolved.
+ *
+ * Order of giving way: the engine's bound on the very project → the engine's bounds on its companions → a build from
+ * source (only of projects without any wheel) → another release. Strict stops before the last.
+ */
+import type { Problem } from "../core/errors.ts";
+import type { Substitution } from "./environments.ts";
+import type { Requirement } from "./requirements.ts";
+import { projectOf, versionIn, withoutBound } from "./requirements.ts";
+import { UNREACHABLE_MESSAGE } from "./uv.ts";
+import type { CompileInput, Compiled } from "./uv.ts";
+
+export type Plan =
+  | {
+      readonly kind: "planned";
+      /** Exact lines for the install. */
+      readonly lines: readonly string[];
+      readonly fromSource: readonly string[];
+      readonly substitutions: readonly Substitution[];
+      readonly warnings: readonly string[];
+    }
+  | { readonly kind: "refused"; readonly message: string; readonly problems: readonly Problem[] };
+
+interface State {
+  readonly engine: readonly string[];
+  readonly accepted: readonly string[];
+  readonly fromSource: readonly string[];
+  readonly lines: readonly string[];
+}
+
+class Refusal extends Error {
+  readonly problems: readonly Problem[];
+  constructor(message: string, problems: readonly Problem[]) {
+    super(message);
+    this.problems = problems;
+  }
+}
+
+const NOT_FOUND =
+  /was not found in the (?:package registry|provided package locations)|not found in the cache/;
+const NO_SUCH_VERSION = /there (?:is|are) no versions? of|only .{1,200} (?:is|are) available/;
+
+const refuse = (requirement: Requirement, reason: string, fix: string): never => {
+  throw new Refusal(`Dependency ${requirement.asked} cannot be installed: ${reason}.`.replace(/\.+$/, "."), [
+    { path: `dependencies (${requirement.asked})`, message: reason, fix },
+  ]);
+};
+
+class Planner {
+  private readonly compile: (input: CompileInput) => Promise<Compiled>;
+  private readonly input: PlanInput;
+  private readonly substitutions: Substitution[] = [];
+  private readonly warnings: string[] = [];
+  private lastReason = "";
+
+  constructor(compile: (input: CompileInput) => Promise<Compiled>, input: PlanInput) {
+    this.compile = compile;
+    this.input = input;
+  }
+
+  private async ask(
+    input: Partial<CompileInput> & { requirements: readonly string[] },
+  ): Promise<readonly string[] | null> {
+    const compiled = await this.compile({ constraints: [], lowest: false, fromSource: [], ...input });
+    if (compiled.ok) return compiled.lines;
+    if (compiled.unreachable) throw new Refusal(UNREACHABLE_MESSAGE, []);
+    this.lastReason = compiled.reason;
+    return null;
+  }
+
+  /** The state with one more line, when that resolves. */
+  private async add(
+    state: State,
+    line: string,
+    engine = state.engine,
+    fromSource = state.fromSource,
+  ): Promise<State | null> {
+    const accepted = [...state.accepted, line];
+    const lines = await this.ask({ requirements: [...engine, ...accepted], fromSource });
+    return lines === null ? null : { engine, accepted, fromSource, lines };
+  }
+
+  async run(): Promise<Plan> {
+    const { engine, requirements } = this.input;
+    const all = requirements.map(({ line }) => line);
+    const together = await this.ask({ requirements: [...engine, ...all] });
+    let state: State = { engine, accepted: all, fromSource: [], lines: together ?? [] };
+    if (together === null) {
+      const alone = await this.ask({ requirements: engine });
+      if (alone === null)
+        throw new Refusal(`The AI engine's own packages cannot be installed: ${this.lastReason}`, []);
+      state = { engine, accepted: [], fromSource: [], lines: alone };
+      for (const requirement of requirements) state = await this.place(state, requirement);
+    }
+    return {
+      kind: "planned",
+      lines: state.lines,
+      fromSource: state.fromSource,
+      substitutions: this.substitutions,
+      warnings: this.warnings,
+    };
+  }
+
+  /** Finds a place for one requirement, or throws the refusal. */
+  private async place(state: State, requirement: Requirement): Promise<State> {
+    const asIs = await this.add(state, requirement.line);
+    if (asIs !== null) return asIs;
+    const conflict = this.lastReason;
+    // Asked alone, the reason is the requirement's own; only what can be had alone is a matter of the engine's bounds.
+    const alone = await this.ask({ requirements: [requirement.line] });
+    const reason = alone === null ? this.lastReason : conflict;
+    if (NOT_FOUND.test(reason))
+      return refuse(
+        requirement,
+        "the package index has no package of this name",
+        "correct the name, or put its wheel beside the model file",
+      );
+    const relaxed = alone === null ? null : await this.relaxEngine(state, requirement);
+    if (relaxed !== null) return relaxed;
+    if (requirement.isWheel) return refuse(requirement, reason, "bring a wheel for this Python version");
+    const built = await this.fromSource(state, requirement, reason);
+    if (built !== null) return built;
+    if (requirement.restraint !== "ATMOST" && NO_SUCH_VERSION.test(reason)) {
+      const newest = versionIn(
+        (await this.ask({ requirements: [requirement.project] })) ?? [],
+        requirement.project,
+      );
+      if (newest !== null)
+        return refuse(
+          requirement,
+          "the package index has no such version",
+          `the newest for this Python is ${newest}`,
+        );
+    }
+    if (this.input.strict)
+      return refuse(
+        requirement,
+        reason,
+        "choose a version that has a build for this Python, or allow the nearest one",
+      );
+    return (
+      (await this.substitute(state, requirement, reason)) ??
+      refuse(requirement, reason, "choose another version")
+    );
+  }
+
+  /** What a package asks for goes before what the engine is tested with. */
+  private async relaxEngine(state: State, requirement: Requirement): Promise<State | null> {
+    const [core] = state.engine;
+    const replaced = state.engine.filter((line) => this.covers(requirement, line));
+    const others = state.engine.filter((line) => !this.covers(requirement, line));
+    const bounded = others.filter((line) => line !== core && withoutBound(line) !== line);
+    for (const engine of [
+      ...(replaced.length > 0 ? [others] : []),
+      ...(bounded.length > 0 ? [others.map((line) => (line === core ? line : withoutBound(line)))] : []),
+    ]) {
+      const next = await this.add(state, requirement.line, engine);
+      if (next !== null) {
+        const given = state.engine.filter((line) => !engine.includes(line) && withoutBound(line) !== line);
+        if (given.length > 0)
+          this.warnings.push(
+            `Dependency ${requirement.asked} does not fit ${given.join(", ")}, which the AI engine is tested with; the dependency was kept.`,
+          );
+        return next;
+      }
+    }
+    return null;
+  }
+
+  private covers(requirement: Requirement, engineLine: string): boolean {
+    const project = projectOf(engineLine);
+    // Both bring the module xgboost; side by side they would overwrite each other's files.
+    return (
+      project === requirement.project || (project === "xgboost-cpu" && requirement.project === "xgboost")
+    );
+  }
+
+  /** Projects that publish no wheel at all are built, as pip would; those that do are not: old releases fail to. */
+  private async fromSource(state: State, requirement: Requirement, reason: string): Promise<State | null> {
+    if (!/no (?:usable )?wheels/.test(reason)) return null;
+    if ((await this.ask({ requirements: [requirement.project] })) !== null) return null;
+    const next = await this.add(state, requirement.line, state.engine, [
+      ...state.fromSource,
+      requirement.project,
+    ]);
+    if (next !== null)
+      this.warnings.push(
+        `Dependency ${requirement.asked} has no ready-made build and is built from its source.`,
+      );
+    return next;
+  }
+
+  private async substitute(state: State, requirement: Requirement, reason: string): Promise<State | null> {
+    const { project, version, restraint } = requirement;
+    const free = state.engine.filter((line) => projectOf(line) !== project);
+    const floor =
+      version === null || restraint === "ATMOST" ? project : `${project}>=${version.replace(/\.\*$/, "")}`;
+    for (const engine of [state.engine, free]) {
+      const lowest = versionIn(
+        (await this.ask({ requirements: [floor], constraints: engine, lowest: true })) ?? [],
+        project,
+      );
+      const next = lowest === null ? null : await this.add(state, `${project}==${lowest}`, engine);
+      if (next !== null) return this.replaced(next, requirement, reason);
+    }
+    for (const line of floor === project ? [project] : [floor, project]) {
+      const next = await this.add(state, line);
+      if (next !== null) return this.replaced(next, requirement, reason);
+    }
+    return null;
+  }
+
+  private replaced(state: State, requirement: Requirement, reason: string): State {
+    const version = versionIn(state.lines, requirement.project);
+    const got = version === null ? requirement.project : `${requirement.project}==${version}`;
+    this.substitutions.push({ asked: requirement.asked, got, reason });
+    return state;
+  }
+}
+
+export interface PlanInput {
+  /** The engine's requirement lines; the first is the engine itself. */
+  readonly engine: readonly string[];
+  /** The package's own, in its order. */
+  readonly requirements: readonly Requirement[];
+  readonly strict: boolean;
+}
+
+/** Resolves; throws only what `compile` throws. */
+export const planRequirements = async (
+  compile: (input: CompileInput) => Promise<Compiled>,
+  input: PlanInput,
+): Promise<Plan> => {
+  try {
+    return await new Planner(compile, input).run();
+  } catch (error) {
+    if (error instanceof Refusal)
+      return { kind: "refused", message: error.message, problems: error.problems };
+    throw error;
+  }
+};

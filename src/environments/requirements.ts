@@ -1,0 +1,104 @@
+/**
+ * From a package's dependencies to requirement lines, and from an engine's lines to bounds. Pure.
+ */
+import type { Dependency } from "./environments.ts";
+
+export interface Requirement {
+  /** As shown to users: `numpy==1.15.0`. */
+  readonly asked: string;
+  /** Normalised project name. */
+  readonly project: string;
+  /** What pip and uv read. */
+  readonly line: string;
+  readonly version: string | null;
+  readonly restraint: Dependency["restraint"];
+  /** A wheel of the package: there is nothing that could stand in for it. */
+  readonly isWheel: boolean;
+}
+
+/** Project names compare by PEP 503. */
+export const normalise = (name: string): string => name.toLowerCase().replaceAll(/[-_.]+/g, "-");
+
+/** The project of a requirement line. */
+export const projectOf = (line: string): string => normalise(/^[A-Za-z0-9._-]*/.exec(line.trim())?.[0] ?? "");
+
+/** `name-version(-build)-python-abi-platform.whl` taken apart; null for other names. */
+export const parseWheel = (file: string): { project: string; version: string } | null => {
+  const parts =
+    file
+      .split("/")
+      .at(-1)
+      ?.replace(/\.whl$/, "")
+      .split("-") ?? [];
+  const [name, version] = parts;
+  if (name === undefined || version === undefined || parts.length < 5 || parts.length > 6) return null;
+  return { project: normalise(name), version };
+};
+
+const OPERATORS = { EXACT: "==", ATLEAST: ">=", ATMOST: "<=" } as const;
+
+/** Names under which people ask for a project that has another one on the index. */
+const OTHER_NAMES: Readonly<Record<string, string>> = { sklearn: "scikit-learn" };
+
+/** The line a dependency becomes; a wheel of the package goes before the index. */
+export const requirementOf = (
+  dependency: Dependency,
+  wheels: readonly string[],
+  fileUrl: (path: string) => string,
+): { requirement: Requirement; warning: string | null } => {
+  const written = dependency.name.trim();
+  const specifier =
+    dependency.version === null || dependency.restraint === null
+      ? ""
+      : `${OPERATORS[dependency.restraint]}${dependency.version}`;
+  const wheel = wheels.find((path) => {
+    const file = path.split("/").at(-1) ?? path;
+    if (file === written) return true;
+    const parsed = parseWheel(file);
+    return (
+      parsed !== null &&
+      parsed.project === normalise(written) &&
+      (dependency.restraint !== "EXACT" || dependency.version === parsed.version)
+    );
+  });
+  if (wheel !== undefined) {
+    const parsed = parseWheel(wheel);
+    const project = parsed?.project ?? normalise(written);
+    return {
+      requirement: {
+        asked: wheel.split("/").at(-1) ?? wheel,
+        project,
+        line: `${project} @ ${fileUrl(wheel)}`,
+        version: parsed?.version ?? null,
+        restraint: null,
+        isWheel: true,
+      },
+      warning: null,
+    };
+  }
+  const project = projectOf(written);
+  const other = Object.hasOwn(OTHER_NAMES, project) ? OTHER_NAMES[project] : undefined;
+  // The stand-in `sklearn` on the index only ever had versions 0.0.*, which say nothing.
+  const bare = other !== undefined && (dependency.version?.startsWith("0.0") ?? true);
+  const line = other === undefined ? `${written}${specifier}` : `${other}${bare ? "" : specifier}`;
+  return {
+    requirement: {
+      asked: `${written}${specifier}`,
+      project: other ?? project,
+      line,
+      version: bare ? null : dependency.version,
+      restraint: bare ? null : dependency.restraint,
+      isWheel: false,
+    },
+    warning: other === undefined ? null : `Dependency ${written} is called ${other} on the package index.`,
+  };
+};
+
+/** The version a compiled set has of a project; null when it has none. */
+export const versionIn = (lines: readonly string[], project: string): string | null => {
+  const line = lines.find((candidate) => projectOf(candidate) === project);
+  return line === undefined ? null : (/==\s*([^\s;]+)/.exec(line)?.[1] ?? null);
+};
+
+/** The same requirement without its version. */
+export const withoutBound = (line: string): string => /^[A-Za-z0-9._-]*/.exec(line)?.[0] ?? "";

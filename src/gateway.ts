@@ -1,0 +1,33 @@
+/** Puts the gateway role together from the settings. The gateway itself is in gateway/. */
+import { randomUUID } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { join } from "node:path";
+import { finished } from "node:stream/promises";
+import type { Config } from "./config.ts";
+import { runGateway } from "./gateway/main.ts";
+import { systemClock } from "./telemetry/clock.ts";
+import { createLogger } from "./telemetry/logger.ts";
+
+export const startGateway = async (config: Config): Promise<{ close(): Promise<void> }> => {
+  const run = join(config.dataDir, "run");
+  const accessLog = createWriteStream(join(config.dataDir, "logs", "platform", "access.log"), { flags: "a", mode: 0o600 });
+  const gateway = await runGateway({
+    host: config.host,
+    port: config.port,
+    controlSocket: join(run, "control.sock"),
+    tableFile: join(run, "gateway-table.json"),
+    gatewayId: randomUUID(),
+    bodyBytesMax: config.bodyBytesMax,
+    predictTimeoutMs: config.predictTimeoutMs,
+    clock: systemClock,
+    logger: createLogger("gateway", config.logLevel),
+    accessLog,
+  });
+  return {
+    close: async () => {
+      await gateway.close();
+      accessLog.end();
+      await finished(accessLog);
+    },
+  };
+};

@@ -1,0 +1,128 @@
+/**
+ * The gateway process's composition: table, door, reports. Starts serving with the last good table, whether control is
+ * there or not, and ends without losing an answer, a record or a count.
+ */
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import type { Writable } from "node:stream";
+import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
+import { createControlClient } from "./control-client.ts";
+import { createControlProxy } from "./control-proxy.ts";
+import { followTable, loadTable } from "./follow.ts";
+import { createListener } from "./listener.ts";
+import { Metrics } from "./metrics.ts";
+import { AccessLog } from "./record.ts";
+import { Table } from "./table.ts";
+import { systemTimer } from "./timer.ts";
+import type { Timer } from "./timer.ts";
+import { Usage } from "./usage.ts";
+
+export interface GatewayOptions {
+  readonly host: string;
+  /** 0: the kernel's choice; the answer names it. */
+  readonly port: number;
+  /** Control's private Unix socket. */
+  readonly controlSocket: string;
+  /** Where the last good table is kept. */
+  readonly tableFile: string;
+  readonly gatewayId: string;
+  readonly bodyBytesMax: number;
+  /** Longest prediction, waiting and answering included. */
+  readonly predictTimeoutMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Gets the access records, JSON lines. Not closed by the gateway. */
+  readonly accessLog: Writable;
+  readonly timer?: Timer;
+}
+
+export interface Gateway {
+  readonly port: number;
+  /** Stops accepting, lets what is in flight finish (at most the prediction timeout), reports, says goodbye. */
+  close(): Promise<void>;
+}
+
+const FAREWELL_MS = 2_000;
+const CLOSE_SWEEP_MS = 50;
+
+export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
+  const { clock, logger, timer = systemTimer, gatewayId } = options;
+  const table = new Table({ timer, monotonicMs: () => clock.monotonicMs() });
+  const metrics = new Metrics(table);
+  const control = createControlClient({ socketPath: options.controlSocket, timer });
+  const accessLog = new AccessLog({ destination: options.accessLog, metrics, timer });
+  const usage = new Usage({ control, clock, gatewayId });
+  const stop = new AbortController();
+  let isClosing = false;
+  const proxy = createControlProxy({
+    socketPath: options.controlSocket,
+    accessLog,
+    clock,
+    timer,
+    isClosing: () => isClosing,
+  });
+  const server = createListener({
+    table,
+    authenticator: new Authenticator(() => clock.now(), TOKENS_PER_GENERATION),
+    metrics,
+    accessLog,
+    usage,
+    clock,
+    timer,
+    bodyBytesMax: options.bodyBytesMax,
+    predictTimeoutMs: options.predictTimeoutMs,
+    isClosing: () => isClosing,
+    control: proxy,
+    logger,
+  });
+
+  const follow = { table, control, clock, logger, metrics, tableFile: options.tableFile, gatewayId };
+  await loadTable(follow);
+  server.listen({ host: options.host, port: options.port, backlog: 1024 });
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const following = followTable(follow, stop.signal);
+  const reporting = usage.run(stop.signal);
+  logger.info({ host: options.host, port, table: table.version }, "gateway listens");
+
+  const close = async (): Promise<void> => {
+    isClosing = true;
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    // A connection whose last answer had begun before the close turns idle later, and nothing tells when.
+    const isOver = { value: false };
+    const sweep = (): void => {
+      if (isOver.value) return;
+      server.closeIdleConnections();
+      timer.after(CLOSE_SWEEP_MS, sweep);
+    };
+    sweep();
+    const limit = timer.after(options.predictTimeoutMs + 1_000, () => server.closeAllConnections());
+    await closed;
+    isOver.value = true;
+    limit.cancel();
+    stop.abort();
+    await Promise.all([following, reporting]);
+    accessLog.flush();
+    await usage.flush();
+    // Without this control would wait for a gateway that is gone before it ends an instance.
+    await control
+      .send({
+        method: "DELETE",
+        path: `/internal/gateways/${encodeURIComponent(gatewayId)}`,
+        timeoutMs: FAREWELL_MS,
+      })
+      .catch(() => undefined);
+    proxy.close();
+    control.close();
+    table.close();
+    metrics.close();
+    logger.info("gateway closed");
+  };
+  let closing: Promise<void> | null = null;
+  return {
+    port,
+    close: () => (closing ??= close()),
+  };
+};

@@ -1,0 +1,126 @@
+/**
+ * The routing table in the form requests use. `apply` swaps it in one synchronous step: a request sees the old table or
+ * the new one, never a mixture, and once it returns every admission is by the new one. Groups and instances that stay
+ * keep their state (admit.ts); what disappears finishes what it has.
+ */
+import { createPublicKey } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import type { RoutingTable, ServiceRoute } from "../core/routing-table.ts";
+import { GroupState } from "./admit.ts";
+import { chooseByWeight, nextPoint } from "./choose.ts";
+import type { UpstreamDeps } from "./upstream.ts";
+
+/** Who is believed. A new object with every table: its identity tells the token cache when to look again. */
+export interface Trust {
+  readonly keys: ReadonlyMap<string, { readonly spki: string; readonly key: KeyObject }>;
+  readonly revoked: ReadonlySet<string>;
+  readonly refusedUsers: ReadonlyMap<string, number>;
+}
+
+export class ServiceState {
+  readonly route: ServiceRoute;
+  readonly groups: readonly GroupState[];
+  /** Groups that can take a request, and their weights, prepared for the choice. */
+  readonly #open: readonly GroupState[];
+  readonly #weights: readonly number[];
+  #point: number;
+
+  constructor(route: ServiceRoute, groups: readonly GroupState[], before: ServiceState | undefined) {
+    this.route = route;
+    this.groups = groups;
+    // Read from the new route, not from the groups' states: those follow later in the same step.
+    const open = route.groups.map((group) => group.weight > 0 && group.instances.length > 0);
+    this.#open = groups.filter((_, index) => open[index]);
+    this.#weights = route.groups.filter((_, index) => open[index]).map((group) => group.weight);
+    this.#point = before === undefined ? 0 : before.#point;
+  }
+
+  /**
+   * The group for the next request, or null when none has a ready instance. A group without ready instances gives its
+   * share to the others: an answer from the other version is worth more than an exact split.
+   */
+  choose(): GroupState | null {
+    if (this.#open.length <= 1) return this.#open[0] ?? null;
+    this.#point = nextPoint(this.#point);
+    return this.#open[chooseByWeight(this.#weights, this.#point)] ?? null;
+  }
+}
+
+const NOBODY: Trust = { keys: new Map(), revoked: new Set(), refusedUsers: new Map() };
+
+/** Throws when a key is not an Ed25519 public key. */
+const prepareTrust = (identity: RoutingTable["identity"]): Trust => ({
+  keys: new Map(
+    Object.entries(identity.keys).map(([kid, spki]) => {
+      const key = createPublicKey({ key: Buffer.from(spki, "base64url"), format: "der", type: "spki" });
+      if (key.asymmetricKeyType !== "ed25519") throw new Error(`key ${kid} is not an Ed25519 key`);
+      return [kid, { spki, key }];
+    }),
+  ),
+  revoked: new Set(identity.revokedTokens),
+  refusedUsers: new Map(Object.entries(identity.refusedUsers)),
+});
+
+export class Table {
+  readonly #deps: UpstreamDeps;
+  #version: number | null = null;
+  #trust: Trust = NOBODY;
+  #services = new Map<string, ServiceState>();
+  #groups = new Map<string, GroupState>();
+
+  constructor(deps: UpstreamDeps) {
+    this.#deps = deps;
+  }
+
+  /** Null until a table was applied. */
+  get version(): number | null {
+    return this.#version;
+  }
+
+  get trust(): Trust {
+    return this.#trust;
+  }
+
+  get services(): ReadonlyMap<string, ServiceState> {
+    return this.#services;
+  }
+
+  service(id: string): ServiceState | undefined {
+    return this.#services.get(id);
+  }
+
+  /** Throws on a bad key, with nothing changed. */
+  apply(table: RoutingTable): void {
+    const trust = prepareTrust(table.identity);
+    const services = new Map<string, ServiceState>();
+    const groups = new Map<string, GroupState>();
+    for (const route of table.services) {
+      const states = route.groups.map((group) => {
+        const state = this.#groups.get(group.id) ?? new GroupState(group, this.#deps);
+        groups.set(group.id, state);
+        return state;
+      });
+      services.set(route.id, new ServiceState(route, states, this.#services.get(route.id)));
+    }
+    const before = this.#groups;
+    this.#trust = trust;
+    this.#services = services;
+    this.#groups = groups;
+    this.#version = table.version;
+    // Every group takes over its new view before any waiter is woken: a woken waiter may come to any of them at once.
+    for (const service of services.values()) {
+      for (const [index, group] of service.groups.entries()) {
+        const route = service.route.groups[index];
+        if (route === undefined) continue;
+        group.adopt(service.route.state === "serving" ? route : { ...route, weight: 0 });
+      }
+    }
+    for (const group of before.values()) if (!groups.has(group.id)) group.retire();
+    for (const group of before.values()) group.wake();
+  }
+
+  /** Closes idle connections to all instances. */
+  close(): void {
+    for (const group of this.#groups.values()) for (const instance of group.instances) instance.pool.close();
+  }
+}

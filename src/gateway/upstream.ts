@@ -1,0 +1,276 @@
+/**
+ * Connections to one instance: dial, keep-alive pool, one request at a time on each. Knows HTTP's framing and nothing of
+ * callers, tables or errors.
+ *
+ * The keep-alive race: a server may close an idle connection in the moment a request is written to it, and then nothing
+ * tells whether it was processed. It is avoided rather than repaired: a connection idles here for at least a second
+ * less than the server announces, 1.5 s when it announces nothing (the shortest default of common servers is 2 s).
+ * What remains is reported as `lost` with `reused`, and the caller decides (predict.ts repeats only GET and HEAD).
+ */
+import { connect } from "node:net";
+import type { Socket } from "node:net";
+import { AnswerMalformed, AnswerParser } from "./answer-parser.ts";
+import type { AnswerEvents } from "./answer-parser.ts";
+import type { Timer, TimerHandle } from "./timer.ts";
+
+export type UpstreamFailure =
+  /** No connection was made; nothing was sent. */
+  | { readonly kind: "dial"; readonly cause: string }
+  /** The connection ended before the answer's first byte. `reused`: it had carried requests before. */
+  | { readonly kind: "lost"; readonly reused: boolean; readonly cause: string }
+  /** The answer was malformed or ended before it was complete. */
+  | { readonly kind: "broken"; readonly cause: string };
+
+/** What one request on a connection hears. After onComplete or onFailure nothing more. */
+export interface UpstreamListener {
+  /** Connected: the request may be written now. */
+  onReady(): void;
+  onHead(status: number, reason: string, headers: string[]): void;
+  onBody(chunk: Buffer): void;
+  onComplete(): void;
+  onFailure(failure: UpstreamFailure): void;
+  /** The socket takes request bytes again. */
+  onDrain(): void;
+}
+
+const DIAL_TIMEOUT_MS = 2_000;
+const IDLE_MS_UNTOLD = 1_500;
+const IDLE_MS_MAX = 30_000;
+const IDLE_MARGIN_MS = 1_000;
+
+export interface UpstreamDeps {
+  readonly timer: Timer;
+  readonly monotonicMs: () => number;
+}
+
+export class UpstreamConnection implements AnswerEvents {
+  readonly #pool: UpstreamPool;
+  readonly #socket: Socket;
+  readonly #parser: AnswerParser;
+  #dialing: TimerHandle | null;
+  #listener: UpstreamListener | null = null;
+  #isConnected = false;
+  #isReused = false;
+  #isDead = false;
+  #answered = false;
+  #requestDone = false;
+  #answerDone = false;
+  #chunked = false;
+  idleUntil = 0;
+
+  constructor(pool: UpstreamPool, host: string, port: number, deps: UpstreamDeps) {
+    this.#pool = pool;
+    this.#parser = new AnswerParser(this);
+    this.#socket = connect({ host, port, noDelay: true });
+    this.#dialing = deps.timer.after(DIAL_TIMEOUT_MS, () => this.#fail("dial timed out"));
+    this.#socket.on("connect", () => this.#onConnect());
+    this.#socket.on("data", (bytes: Buffer) => this.#onData(bytes));
+    this.#socket.on("end", () => this.#onEnd());
+    this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message));
+    this.#socket.on("close", () => this.#fail("closed"));
+    this.#socket.on("drain", () => this.#listener?.onDrain());
+  }
+
+  /** Takes the connection for one request; `onReady` comes at once when it is connected. */
+  begin(listener: UpstreamListener, method: string): void {
+    this.#listener = listener;
+    this.#answered = false;
+    this.#requestDone = false;
+    this.#answerDone = false;
+    this.#parser.begin(method);
+    if (this.#isConnected) listener.onReady();
+  }
+
+  /** Writes the request head. `chunked`: the body follows in chunks, else as it is. */
+  writeHead(head: string, chunked: boolean): void {
+    this.#chunked = chunked;
+    this.#socket.write(head, "latin1");
+  }
+
+  /** False: stop until onDrain. */
+  writeBody(chunk: Buffer): boolean {
+    if (!this.#chunked) return this.#socket.write(chunk);
+    this.#socket.write(`${chunk.length.toString(16)}\r\n`, "latin1");
+    this.#socket.write(chunk);
+    return this.#socket.write("\r\n", "latin1");
+  }
+
+  endRequest(): void {
+    if (this.#chunked) this.#socket.write("0\r\n\r\n", "latin1");
+    this.#requestDone = true;
+    this.#settle();
+  }
+
+  /** Holds writes back so that head and body leave in one packet; pair with uncork. */
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Ends the connection now; the listener hears nothing more. */
+  destroy(): void {
+    this.#listener = null;
+    this.#die();
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  onHead(status: number, reason: string, headers: string[]): void {
+    this.#listener?.onHead(status, reason, headers);
+  }
+
+  onBody(chunk: Buffer): void {
+    this.#listener?.onBody(chunk);
+  }
+
+  onComplete(): void {
+    this.#answerDone = true;
+  }
+
+  #onConnect(): void {
+    this.#isConnected = true;
+    this.#dialing?.cancel();
+    this.#dialing = null;
+    this.#listener?.onReady();
+  }
+
+  #onData(bytes: Buffer): void {
+    // Bytes nobody asked for: an answer to nothing could be taken for the next request's.
+    if (this.#listener === null || this.#answerDone) return this.#die();
+    this.#answered = true;
+    let used: number;
+    try {
+      used = this.#parser.push(bytes);
+    } catch (error) {
+      if (!(error instanceof AnswerMalformed)) throw error;
+      return this.#fail(error.message);
+    }
+    if (!this.#answerDone) return;
+    // More than one answer's worth: deliver what was asked for, trust the rest of the connection no further.
+    if (used < bytes.length) this.#requestDone = false;
+    this.#deliverEnd();
+  }
+
+  #onEnd(): void {
+    if (this.#listener !== null && !this.#answerDone && this.#parser.end()) return this.#deliverEnd();
+    this.#fail("closed");
+  }
+
+  #deliverEnd(): void {
+    const listener = this.#listener;
+    if (!this.#requestDone || !this.#parser.persistence.reusable) {
+      // An answer before the end of the request: the rest of the request has no reader, so the connection goes.
+      this.destroy();
+    } else {
+      this.#settle();
+    }
+    listener?.onComplete();
+  }
+
+  /** Back to the pool once both directions are done. */
+  #settle(): void {
+    if (!this.#requestDone || !this.#answerDone || this.#isDead) return;
+    this.#listener = null;
+    this.#isReused = true;
+    this.#socket.resume();
+    const told = this.#parser.persistence.timeoutMs;
+    const idleMs = told === null ? IDLE_MS_UNTOLD : Math.min(told - IDLE_MARGIN_MS, IDLE_MS_MAX);
+    this.#pool.takeBack(this, idleMs);
+  }
+
+  #fail(cause: string): void {
+    const listener = this.#listener;
+    this.#listener = null;
+    this.#die();
+    if (listener === null) return;
+    if (!this.#isConnected) listener.onFailure({ kind: "dial", cause });
+    else if (this.#answered) listener.onFailure({ kind: "broken", cause });
+    else listener.onFailure({ kind: "lost", reused: this.#isReused, cause });
+  }
+
+  #die(): void {
+    if (this.#isDead) return;
+    this.#isDead = true;
+    this.#dialing?.cancel();
+    this.#dialing = null;
+    this.#socket.destroy();
+    this.#pool.forget(this);
+  }
+}
+
+export class UpstreamPool {
+  /** `host:port`, for the Host field. */
+  readonly authority: string;
+  readonly #host: string;
+  readonly #port: number;
+  readonly #deps: UpstreamDeps;
+  /** The most recently used last: it is taken first, so that a quiet instance's surplus grows old and goes. */
+  #idle: UpstreamConnection[] = [];
+  #sweep: TimerHandle | null = null;
+  #isClosed = false;
+
+  constructor(origin: string, deps: UpstreamDeps) {
+    const url = new URL(origin);
+    this.authority = url.host;
+    this.#host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+    this.#port = url.port === "" ? 80 : Number(url.port);
+    this.#deps = deps;
+  }
+
+  /** An idle connection, else a new one that is being dialled; `begin` a request on it next. */
+  take(): UpstreamConnection {
+    const now = this.#deps.monotonicMs();
+    let connection = this.#idle.pop();
+    while (connection !== undefined && (connection.isDead || connection.idleUntil <= now)) {
+      connection.destroy();
+      connection = this.#idle.pop();
+    }
+    connection ??= new UpstreamConnection(this, this.#host, this.#port, this.#deps);
+    return connection;
+  }
+
+  takeBack(connection: UpstreamConnection, idleMs: number): void {
+    if (this.#isClosed || idleMs <= 0) return connection.destroy();
+    connection.idleUntil = this.#deps.monotonicMs() + idleMs;
+    this.#idle.push(connection);
+    this.#sweep ??= this.#deps.timer.after(1_000, () => this.#sweepIdle());
+  }
+
+  forget(connection: UpstreamConnection): void {
+    const index = this.#idle.indexOf(connection);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
+
+  /** Closes idle connections; those in use close when their answer is complete. */
+  close(): void {
+    this.#isClosed = true;
+    this.#sweep?.cancel();
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const connection of idle) connection.destroy();
+  }
+
+  get idleCount(): number {
+    return this.#idle.length;
+  }
+
+  #sweepIdle(): void {
+    this.#sweep = null;
+    const now = this.#deps.monotonicMs();
+    for (const connection of this.#idle.filter((one) => one.idleUntil <= now)) connection.destroy();
+    if (this.#idle.length > 0) this.#sweep = this.#deps.timer.after(1_000, () => this.#sweepIdle());
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Invocations per service, on their way to control. A report that was sent keeps its number and content until control
+ * has taken it, so a lost answer cannot count it twice; meanwhile new counts gather for the next one. Numbers start at
+ * the clock's epoch milliseconds and grow by one: a restarted gateway's first is above its predecessor's last.
+ */
+import type { Clock } from "../core/clock.ts";
+import type { UsageReport } from "../core/routing-table.ts";
+import type { ControlClient } from "./control-client.ts";
+
+const INTERVAL_MS = 2_000;
+const TIMEOUT_MS = 5_000;
+/** Counts of more services than this at once are impossible without as many in the table. */
+interface Count {
+  invocations: number;
+  failures: number;
+}
+
+export class Usage {
+  readonly #deps: { control: ControlClient; clock: Clock; gatewayId: string };
+  #gathering = new Map<string, Count>();
+  #report: UsageReport | null = null;
+  #sequence: number;
+  #sending: Promise<boolean> | null = null;
+
+  constructor(deps: { control: ControlClient; clock: Clock; gatewayId: string }) {
+    this.#deps = deps;
+    this.#sequence = deps.clock.now();
+  }
+
+  /** One request that reached a service of the table. */
+  count(service: string, failed: boolean): void {
+    const count = this.#gathering.get(service);
+    if (count === undefined) this.#gathering.set(service, { invocations: 1, failures: failed ? 1 : 0 });
+    else {
+      count.invocations += 1;
+      if (failed) count.failures += 1;
+    }
+  }
+
+  /** Reports at intervals until `signal` aborts. Never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#deps.clock.sleep(INTERVAL_MS, signal);
+      await this.flush();
+    }
+  }
+
+  /** Sends what there is. False when control did not take it; it is kept. */
+  flush(): Promise<boolean> {
+    this.#sending ??= this.#send().finally(() => {
+      this.#sending = null;
+    });
+    return this.#sending;
+  }
+
+  async #send(): Promise<boolean> {
+    for (;;) {
+      const report = this.#next();
+      if (report === null) return true;
+      try {
+        const answer = await this.#deps.control.send({
+          method: "POST",
+          path: "/internal/usage",
+          json: report,
+          timeoutMs: TIMEOUT_MS,
+        });
+        if (answer.status !== 204) return false;
+      } catch {
+        return false;
+      }
+      this.#report = null;
+    }
+  }
+
+  #next(): UsageReport | null {
+    if (this.#report !== null) return this.#report;
+    if (this.#gathering.size === 0) return null;
+    const services = [...this.#gathering].map(([id, count]) => ({ id, ...count }));
+    this.#gathering = new Map();
+    this.#sequence += 1;
+    this.#report = { gateway: this.#deps.gatewayId, sequence: this.#sequence, services };
+    return this.#report;
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * The only executable: the first argument names a role of the platform, anything else is the command line. Each is
+ * imported only when it runs, so the gateway never loads the database driver and an instance starts in milliseconds.
+ */
+import { enableCompileCache } from "node:module";
+import { fileURLToPath } from "node:url";
+
+// Starts are short and frequent (an instance is one): compiled code is kept between them. Beside the modules, not in
+// the shared temporary folder, where others could write it. 137-200 ms to a listening instance instead of 175-360.
+enableCompileCache(fileURLToPath(new URL("../node_modules/.cache/modelport-compiled", import.meta.url)));
+
+const [first, ...rest] = process.argv.slice(2);
+
+switch (first) {
+  case "modelserver": {
+    const { runModelserver } = await import("./modelserver/main.ts");
+    const spec = rest[rest.indexOf("--spec") + 1];
+    if (!rest.includes("--spec") || spec === undefined) {
+      process.stderr.write("usage: modelport modelserver --spec FILE (started by a runner, not by hand)\n");
+      process.exitCode = 2;
+    } else await runModelserver(spec);
+    break;
+  }
+  case "control":
+  case "gateway": {
+    const { runRole } = await import("./supervise.ts");
+    await runRole(first);
+    break;
+  }
+  default: {
+    const { runCommandLine } = await import("./command-line.ts");
+    process.exitCode = await runCommandLine(process.argv.slice(2));
+  }
+}

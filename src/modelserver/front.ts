@@ -1,0 +1,170 @@
+/**
+ * The instance's HTTP side: POST / predicts, GET /health and GET /stats tell the state, everything else is refused.
+ * It owns connections and bodies; what becomes of a prediction is the pool's business.
+ */
+import { Server as NetServer } from "node:net";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Clock } from "../core/clock.ts";
+import type { HealthAnswer } from "../core/launch.ts";
+import { plainError, wireAnswer } from "./answers.ts";
+import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
+import type { Timers } from "./timers.ts";
+
+export interface FrontDeps {
+  readonly pool: Pick<Pool, "submit" | "health" | "stats">;
+  readonly clock: Clock;
+  readonly timers: Timers;
+}
+
+export interface FrontOptions {
+  readonly predictTimeoutMs: number;
+  readonly errorInfo: boolean;
+}
+
+// An `import` of node:http makes node run all its lazy exports, WebSocket among them: twice the start-up time and 15 MB
+// more memory for something no instance uses. Asked for this way it comes without them.
+const { createServer } = process.getBuiltinModule("node:http");
+
+/** The gateway's limit is 12 MB; this one only protects the instance when something else calls it. */
+const BODY_BYTES_MAX = 16 * 1024 * 1024;
+/** How long idle connections stay open after the listener closed, for requests that were already on their way. */
+const LINGER_MS = 250;
+
+export class Front {
+  readonly server: Server;
+  readonly #deps: FrontDeps;
+  readonly #options: FrontOptions;
+  #draining = false;
+  #open = 0;
+  #whenClosed: (() => void) | null = null;
+
+  constructor(deps: FrontDeps, options: FrontOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.server = createServer({ keepAliveTimeout: 0, noDelay: true }, (req, res) => this.#handle(req, res));
+  }
+
+  /** Stops listening and closes connections once their requests are answered; resolves when none is open. */
+  drain(): Promise<void> {
+    this.#draining = true;
+    return new Promise((resolve) => {
+      // Not http.Server.close: that one also destroys idle connections, with whatever request is already in the pipe.
+      NetServer.prototype.close.call(this.server);
+      this.#deps.timers.after(LINGER_MS, () => {
+        this.#whenClosed = resolve;
+        this.#closeIfDone();
+      });
+    });
+  }
+
+  #closeIfDone(): void {
+    if (this.#whenClosed === null || this.#open > 0) return;
+    this.server.closeAllConnections();
+    this.#whenClosed();
+  }
+
+  #handle(req: IncomingMessage, res: ServerResponse): void {
+    this.#open++;
+    res.on("close", () => {
+      this.#open--;
+      this.#closeIfDone();
+    });
+    if (this.#draining) res.setHeader("Connection", "close");
+    const url = req.url ?? "/";
+    const mark = url.indexOf("?");
+    const path = mark < 0 ? url : url.slice(0, mark);
+    if (path === "/") {
+      if (req.method === "POST") return this.#predict(req, res, mark < 0 ? "" : url.slice(mark + 1));
+      res.setHeader("Allow", "POST");
+      return refuse(req, res, 405, plainError("Method Not Allowed", "Predictions are sent with POST to /."));
+    }
+    if (path === "/health" && req.method === "GET") return this.#health(req, res);
+    if (path === "/stats" && req.method === "GET") {
+      return refuse(req, res, 200, JSON.stringify(this.#deps.pool.stats()));
+    }
+    refuse(
+      req,
+      res,
+      404,
+      plainError("Not Found", `This engine serves one API, at /; ${path} does not exist.`),
+    );
+  }
+
+  #health(req: IncomingMessage, res: ServerResponse): void {
+    const health = this.#deps.pool.health();
+    const answer: HealthAnswer =
+      health.state === "ready"
+        ? { status: "OK" }
+        : health.state === "starting"
+          ? { status: "starting" }
+          : { status: "failed", failure: health.failure };
+    refuse(req, res, health.state === "ready" ? 200 : 503, JSON.stringify(answer));
+  }
+
+  #predict(req: IncomingMessage, res: ServerResponse, query: string): void {
+    const arrivedAt = this.#deps.clock.monotonicMs();
+    const limitMs = deadlineMs(req.headers["x-request-deadline-ms"], this.#options.predictTimeoutMs);
+    if (Number(req.headers["content-length"] ?? 0) > BODY_BYTES_MAX) return tooLarge(req, res);
+    const body: Buffer[] = [];
+    let bodyBytes = 0;
+    let callerGone = (): void => {};
+    // A request that fails half-way (caller gone) ends in `close` of the response; nothing more to do here.
+    req.on("error", () => {});
+    req.on("data", (chunk: Buffer) => {
+      bodyBytes += chunk.length;
+      if (bodyBytes > BODY_BYTES_MAX) {
+        req.removeAllListeners("data").removeAllListeners("end");
+        return tooLarge(req, res);
+      }
+      body.push(chunk);
+    });
+    req.on("end", () => {
+      callerGone = this.#deps.pool.submit(
+        {
+          contentType: req.headers["content-type"] ?? "",
+          query,
+          parts: [{ name: "", size: bodyBytes }],
+          body,
+          bodyBytes,
+          deadlineMs: Math.max(0, limitMs - (this.#deps.clock.monotonicMs() - arrivedAt)),
+        },
+        (outcome, timing) => this.#answer(res, outcome, timing),
+      );
+    });
+    res.on("close", () => {
+      if (!res.writableFinished) callerGone();
+    });
+  }
+
+  #answer(res: ServerResponse, outcome: JobOutcome, timing: JobTiming): void {
+    if (res.destroyed) return;
+    const { status, body } = wireAnswer(outcome, this.#options.errorInfo);
+    if (this.#draining) res.setHeader("Connection", "close");
+    res.writeHead(status, {
+      "Content-Type": "application/json",
+      "Content-Length": Buffer.byteLength(body),
+      "X-Modelserver-Timing": `queue=${timing.queueMs.toFixed(2)},worker=${timing.workerMs.toFixed(2)}`,
+    });
+    res.end(body);
+  }
+}
+
+/** Remaining time as the gateway gives it; never more than the instance's own limit. */
+const deadlineMs = (header: string | string[] | undefined, limitMs: number): number => {
+  if (typeof header !== "string" || !/^\d{1,9}$/.test(header)) return limitMs;
+  return Math.min(Number(header), limitMs);
+};
+
+/** Answers without reading the body any further than node must. */
+const refuse = (req: IncomingMessage, res: ServerResponse, status: number, body: string): void => {
+  req.resume();
+  res.writeHead(status, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
+  res.end(body);
+};
+
+const tooLarge = (req: IncomingMessage, res: ServerResponse): void => {
+  // The rest of the body is not read, so the connection cannot be used again.
+  res.setHeader("Connection", "close");
+  const text = `The request body exceeds ${BODY_BYTES_MAX} bytes.`;
+  refuse(req, res, 413, plainError("Payload Too Large", text));
+};

@@ -1,0 +1,96 @@
+/**
+ * The instance program: reads its launch spec, listens, tells its address, runs the workers, and ends cleanly on
+ * SIGTERM. It imports as little as it can: an instance should listen in well under a second.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { AddressFile, LaunchSpec } from "../core/launch.ts";
+import { systemClock } from "../telemetry/clock.ts";
+import { Front } from "./front.ts";
+import { Pool } from "./pool.ts";
+import { PROTOCOL_VERSION } from "./protocol.ts";
+import { systemTimers } from "./timers.ts";
+import { workerEnv } from "./worker-env.ts";
+import { startWorkerWith } from "./worker.ts";
+
+/** Runs an instance until it is told to end; resolves never: the process exits. */
+export const runModelserver = async (specPath: string): Promise<void> => {
+  const spec = JSON.parse(readFileSync(specPath, "utf8")) as LaunchSpec;
+  const log = (text: string): void => {
+    process.stderr.write(`${new Date(systemClock.now()).toISOString()} modelserver: ${text}\n`);
+  };
+  const pythonDir = findPythonDir(import.meta.dirname);
+  const workDir = join(spec.scratchDir, "work");
+  mkdirSync(workDir, { recursive: true });
+  const env = workerEnv(spec, pythonDir, workDir);
+  const pool = new Pool(
+    { clock: systemClock, timers: systemTimers, startWorker: startWorkerWith(systemTimers), log },
+    {
+      workers: spec.workers,
+      startTimeoutMs: spec.startTimeoutMs,
+      start: (index) => ({
+        python: spec.python,
+        env,
+        workDir,
+        faultFile: join(spec.scratchDir, `worker-${index + 1}.fault`),
+        load: {
+          t: "load",
+          protocol: PROTOCOL_VERSION,
+          engine: spec.engine,
+          packageDir: spec.packageDir,
+          modelFile: spec.modelFile,
+          modelName: spec.modelName,
+          modelVersion: spec.modelVersion,
+        },
+      }),
+    },
+  );
+  const front = new Front({ pool, clock: systemClock, timers: systemTimers }, spec);
+
+  const end = async (): Promise<void> => {
+    log("ending: no new connections, predictions in flight finish");
+    await Promise.race([front.drain(), systemClock.sleep(spec.drainTimeoutMs)]);
+    await pool.stop();
+    log("ended");
+    process.exit(0);
+  };
+  let ending = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (ending) return;
+      ending = true;
+      void end();
+    });
+  }
+  process.on("uncaughtException", (error) => {
+    log(`internal error: ${error.stack ?? error.message}`);
+    pool.killAll();
+    process.exit(1);
+  });
+
+  pool.start();
+  await new Promise<void>((resolve, reject) => {
+    front.server.once("error", reject);
+    front.server.listen(0, spec.host, 1024, resolve);
+  });
+  const address = front.server.address();
+  if (address === null || typeof address === "string")
+    throw new TypeError("the front does not listen on a port");
+  writeAddress(spec.addressFile, { pid: process.pid, port: address.port });
+};
+
+/** By rename, so that whoever watches for the file never reads half of it. */
+const writeAddress = (file: string, address: AddressFile): void => {
+  const unfinished = `${file}.${process.pid}`;
+  writeFileSync(unfinished, JSON.stringify(address));
+  renameSync(unfinished, file);
+};
+
+/** `python/` of this installation: beside `src` in a checkout, one level further up from the built form. */
+const findPythonDir = (from: string): string => {
+  for (let dir = from; dir !== dirname(dir); dir = dirname(dir)) {
+    const candidate = join(dir, "python");
+    if (existsSync(join(candidate, "modelport_worker", "__main__.py"))) return candidate;
+  }
+  throw new Error(`the folder python/ with the worker was not found above ${from}`);
+};

@@ -1,0 +1,386 @@
+/**
+ * The workers of one instance and the requests that wait for them: first in, first out; a worker that ends is replaced
+ * with back-off; health is derived from what the workers are, never remembered.
+ *
+ *   slot:   waiting(back-off) → starting → idle ⇄ busy → (ended) → waiting …            any → stopped
+ *   health: starting ── a slot is ready ──→ ready ⇄ starting (none ready, one is being replaced)
+ *           starting ── a load fails before any succeeded, or 3 fail in a row with none ready ──→ failed (for good)
+ *
+ * Each job is settled exactly once: by its answer, its deadline, its worker's end, its caller's leaving or the end of
+ * the pool. `#settle` is the only place that does so.
+ */
+import type { Clock } from "../core/clock.ts";
+import type { Failure } from "../core/service.ts";
+import type { FailedFrame, Part } from "./protocol.ts";
+import type { Timers } from "./timers.ts";
+import type { StartWorker, Worker, WorkerExit, WorkerStart } from "./worker.ts";
+import { describeExit, exitFailure, loadFailure, startTimeoutFailure, withDetail } from "./load-failures.ts";
+
+export interface JobInput {
+  readonly contentType: string;
+  readonly query: string;
+  readonly parts: readonly Part[];
+  readonly body: readonly Buffer[];
+  readonly bodyBytes: number;
+  /** From now; covers waiting and execution. */
+  readonly deadlineMs: number;
+}
+
+/** What became of a job. `crashed`: the worker ended while it held the job. */
+export type JobOutcome =
+  | { readonly kind: "answer"; readonly body: Buffer }
+  | { readonly kind: "failed"; readonly frame: FailedFrame }
+  | { readonly kind: "timeout"; readonly executing: boolean }
+  | { readonly kind: "crashed"; readonly message: string; readonly fault: string }
+  | { readonly kind: "unavailable"; readonly failure: Failure | null };
+
+export interface JobTiming {
+  readonly queueMs: number;
+  readonly workerMs: number;
+}
+
+type Settle = (outcome: JobOutcome, timing: JobTiming) => void;
+
+export type Health =
+  | { readonly state: "starting" }
+  | { readonly state: "ready" }
+  | { readonly state: "failed"; readonly failure: Failure };
+
+interface Job {
+  readonly id: number;
+  readonly input: JobInput;
+  readonly settle: Settle;
+  readonly queuedAt: number;
+  startedAt: number;
+  state: "queued" | "running" | "settled";
+  cancelDeadline: () => void;
+}
+
+interface Slot {
+  readonly index: number;
+  state: "waiting" | "starting" | "idle" | "busy" | "ending" | "stopped";
+  worker: Worker | null;
+  job: Job | null;
+  /** Ends in a row without a minute of health between; the place in the back-off. */
+  failures: number;
+  readyAt: number | null;
+  restarts: number;
+  predictions: number;
+  /** Why its load failed, noted before the process's end is. */
+  loadFailure: Failure | null;
+  cancelTimer: () => void;
+}
+
+export interface PoolDeps {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly startWorker: StartWorker;
+  /** Writes a line to the instance's log. */
+  readonly log: (text: string) => void;
+}
+
+export interface PoolOptions {
+  readonly workers: number;
+  readonly startTimeoutMs: number;
+  /** How slot `index` is started. */
+  readonly start: (index: number) => WorkerStart;
+}
+
+const BACKOFF_MS = [0, 500, 1000, 2000, 4000, 8000, 16_000, 30_000] as const;
+const HEALTHY_AFTER_MS = 60_000;
+const LOAD_ATTEMPTS = 3;
+
+export class Pool {
+  readonly #deps: PoolDeps;
+  readonly #options: PoolOptions;
+  readonly #slots: Slot[];
+  /** Settled jobs stay until they reach the head; `#queued` counts those that still wait. */
+  #queue: Job[] = [];
+  #head = 0;
+  #queued = 0;
+  #running = 0;
+  #nextId = 1;
+  #everReady = false;
+  #loadFailuresInARow = 0;
+  #failure: Failure | null = null;
+  #stopping = false;
+  #onStopped: (() => void)[] = [];
+
+  constructor(deps: PoolDeps, options: PoolOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#slots = Array.from({ length: options.workers }, (_, index) => ({
+      index,
+      state: "waiting",
+      worker: null,
+      job: null,
+      failures: 0,
+      readyAt: null,
+      restarts: 0,
+      predictions: 0,
+      loadFailure: null,
+      cancelTimer: () => {},
+    }));
+  }
+
+  start(): void {
+    for (const slot of this.#slots) this.#startSlot(slot);
+  }
+
+  health(): Health {
+    if (this.#failure !== null) return { state: "failed", failure: this.#failure };
+    return this.#slots.some(isReady) ? { state: "ready" } : { state: "starting" };
+  }
+
+  stats(): object {
+    return {
+      queued: this.#queued,
+      inFlight: this.#running,
+      restarts: this.#slots.reduce((sum, slot) => sum + slot.restarts, 0),
+      workers: this.#slots.map((slot) => ({
+        state: slot.state,
+        pid: slot.worker?.pid ?? null,
+        restarts: slot.restarts,
+        predictions: slot.predictions,
+      })),
+    };
+  }
+
+  /** Queues a prediction. The returned function says that its caller is gone. */
+  submit(input: JobInput, settle: Settle): () => void {
+    const now = this.#deps.clock.monotonicMs();
+    const job: Job = {
+      id: this.#nextId++,
+      input,
+      settle,
+      queuedAt: now,
+      startedAt: now,
+      state: "queued",
+      cancelDeadline: () => {},
+    };
+    if (this.#failure !== null || this.#stopping) {
+      job.state = "settled";
+      settle({ kind: "unavailable", failure: this.#failure }, { queueMs: 0, workerMs: 0 });
+      return () => {};
+    }
+    this.#queue.push(job);
+    this.#queued++;
+    job.cancelDeadline = this.#deps.timers.after(input.deadlineMs, () => this.#deadline(job));
+    this.#dispatch();
+    return () => this.#abandon(job);
+  }
+
+  /** Ends all workers, gently if they are free, and answers what is left. Resolves when no process is left. */
+  stop(): Promise<void> {
+    this.#stopping = true;
+    this.#settleQueue(null);
+    for (const slot of this.#slots) {
+      slot.cancelTimer();
+      if (slot.state === "waiting") slot.state = "stopped";
+      else if (slot.state === "idle") slot.worker?.stop();
+      else if (slot.state !== "stopped") slot.worker?.kill({ dump: false });
+    }
+    if (this.#slots.every((slot) => slot.state === "stopped")) return Promise.resolve();
+    return new Promise((resolve) => this.#onStopped.push(resolve));
+  }
+
+  /** Last resort when this process ends unexpectedly: kills every worker's group, without waiting. */
+  killAll(): void {
+    for (const slot of this.#slots) slot.worker?.kill({ dump: false });
+  }
+
+  // --- slots ---------------------------------------------------------------------------------------------------
+
+  #startSlot(slot: Slot): void {
+    const { clock, timers, log } = this.#deps;
+    const name = `worker ${slot.index + 1}`;
+    const startedAt = clock.monotonicMs();
+    slot.state = "starting";
+    slot.readyAt = null;
+    slot.loadFailure = null;
+    slot.cancelTimer = timers.after(this.#options.startTimeoutMs, () => {
+      slot.loadFailure = startTimeoutFailure(this.#options.startTimeoutMs);
+      slot.worker?.kill({ dump: true });
+    });
+    slot.worker = this.#deps.startWorker(this.#options.start(slot.index), {
+      ready: (frame) => {
+        // It may have been given up (start timeout, stop) while this frame was on its way.
+        if (slot.state !== "starting" || slot.loadFailure !== null || this.#stopping) return;
+        slot.cancelTimer();
+        slot.state = "idle";
+        slot.readyAt = clock.monotonicMs();
+        this.#everReady = true;
+        this.#loadFailuresInARow = 0;
+        log(
+          `${name} is ready: ${frame.service} on Python ${frame.python}, ` +
+            `model loaded in ${frame.loadMs} ms, ${Math.round(slot.readyAt - startedAt)} ms after start`,
+        );
+        this.#dispatch();
+      },
+      loadFailed: (frame) => {
+        slot.loadFailure ??= loadFailure(frame);
+        log(`${name} could not load the model\n${frame.traceback.trimEnd()}`);
+        // Threads of user code could keep the process from ending by itself.
+        slot.worker?.kill({ dump: false });
+      },
+      answer: (id, body) => {
+        const job = this.#take(slot, id);
+        if (job !== null) this.#settle(job, { kind: "answer", body });
+        this.#dispatch();
+      },
+      failed: (frame) => {
+        log(`prediction failed in ${name}\n${frame.traceback.trimEnd()}`);
+        const job = this.#take(slot, frame.id);
+        if (frame.exits && slot.state === "idle") {
+          slot.state = "ending";
+          slot.worker?.stop();
+        }
+        if (job !== null) this.#settle(job, { kind: "failed", frame });
+        this.#dispatch();
+      },
+      exited: (exit) => this.#slotEnded(slot, exit),
+    });
+  }
+
+  /** The job that a worker's reply belongs to; the worker is free again. Null for a job nobody waits for. */
+  #take(slot: Slot, id: number): Job | null {
+    const job = slot.job;
+    if (job === null || job.id !== id) return null;
+    slot.job = null;
+    slot.predictions++;
+    this.#running--;
+    if (slot.state === "busy") slot.state = "idle";
+    if (job.state !== "settled") return job;
+    job.cancelDeadline();
+    return null;
+  }
+
+  #slotEnded(slot: Slot, exit: WorkerExit): void {
+    const { clock, timers, log } = this.#deps;
+    const name = `worker ${slot.index + 1}`;
+    const wasLoading = slot.state === "starting";
+    const job = slot.job;
+    slot.cancelTimer();
+    slot.worker = null;
+    slot.job = null;
+    slot.state = "stopped";
+    if (exit.fault !== "") log(`Python stack of ${name} at its end\n${exit.fault}`);
+    if (job !== null) {
+      this.#running--;
+      if (job.state === "settled") job.cancelDeadline();
+      else if (this.#stopping) this.#settle(job, { kind: "unavailable", failure: null });
+      else this.#settle(job, { kind: "crashed", message: describeExit(exit), fault: exit.fault });
+    }
+    if (this.#stopping || this.#failure !== null) {
+      if (this.#slots.every((s) => s.state === "stopped"))
+        for (const done of this.#onStopped.splice(0)) done();
+      return;
+    }
+    if (slot.readyAt !== null && clock.monotonicMs() - slot.readyAt >= HEALTHY_AFTER_MS) slot.failures = 0;
+    if (wasLoading) {
+      this.#loadFailuresInARow++;
+      const failure = withDetail(slot.loadFailure ?? exitFailure(exit), exit.fault);
+      const hopeless = !this.#everReady || this.#loadFailuresInARow >= LOAD_ATTEMPTS;
+      if (hopeless && !this.#slots.some(isReady)) return this.#fail(failure);
+    }
+    const delayMs = BACKOFF_MS[Math.min(slot.failures, BACKOFF_MS.length - 1)] ?? 0;
+    slot.failures++;
+    slot.restarts++;
+    slot.state = "waiting";
+    log(
+      `${name} ended: ${describeExit(exit)}${job === null ? "" : ", while answering a prediction"}; ` +
+        `another starts ${delayMs === 0 ? "now" : `in ${delayMs / 1000} s`}`,
+    );
+    slot.cancelTimer = timers.after(delayMs, () => this.#startSlot(slot));
+  }
+
+  #fail(failure: Failure): void {
+    this.#failure = failure;
+    this.#deps.log(`the instance has failed (${failure.reason}): ${failure.message}`);
+    for (const slot of this.#slots) {
+      slot.cancelTimer();
+      if (slot.state === "waiting") slot.state = "stopped";
+      slot.worker?.kill({ dump: false });
+    }
+    this.#settleQueue(failure);
+  }
+
+  // --- jobs ----------------------------------------------------------------------------------------------------
+
+  #dispatch(): void {
+    while (this.#queued > 0) {
+      const slot = this.#slots.find((s) => s.state === "idle");
+      if (slot?.worker == null) return;
+      const job = this.#shift();
+      if (job === undefined) return;
+      job.state = "running";
+      job.startedAt = this.#deps.clock.monotonicMs();
+      slot.state = "busy";
+      slot.job = job;
+      this.#running++;
+      const { contentType, query, parts, body, bodyBytes } = job.input;
+      slot.worker.predict({ t: "predict", id: job.id, contentType, query, parts }, body, bodyBytes);
+    }
+  }
+
+  /** The first job that still waits. */
+  #shift(): Job | undefined {
+    while (this.#head < this.#queue.length) {
+      const job = this.#queue[this.#head++];
+      // Give back the emptied front now and then instead of moving the whole queue each time.
+      if (this.#head > 1024 || this.#head === this.#queue.length) {
+        this.#queue = this.#queue.slice(this.#head);
+        this.#head = 0;
+      }
+      if (job?.state === "queued") {
+        this.#queued--;
+        return job;
+      }
+    }
+    return undefined;
+  }
+
+  #deadline(job: Job): void {
+    const slot = this.#slots.find((s) => s.job === job);
+    if (slot !== undefined) {
+      slot.state = "ending";
+      this.#deps.log(
+        `worker ${slot.index + 1} exceeded the deadline of a prediction ` +
+          `(${Math.round(job.input.deadlineMs)} ms) and is replaced`,
+      );
+      slot.worker?.kill({ dump: true });
+    }
+    if (job.state !== "settled") this.#settle(job, { kind: "timeout", executing: slot !== undefined });
+  }
+
+  /** The caller is gone: a waiting job is dropped; one that runs goes on, and its answer and deadline still count. */
+  #abandon(job: Job): void {
+    if (job.state === "settled") return;
+    if (job.state === "queued") {
+      this.#queued--;
+      job.cancelDeadline();
+    }
+    job.state = "settled";
+  }
+
+  #settle(job: Job, outcome: JobOutcome): void {
+    const now = this.#deps.clock.monotonicMs();
+    const ran = job.state === "running";
+    if (job.state === "queued") this.#queued--;
+    job.state = "settled";
+    job.cancelDeadline();
+    job.settle(outcome, {
+      queueMs: (ran ? job.startedAt : now) - job.queuedAt,
+      workerMs: ran ? now - job.startedAt : 0,
+    });
+  }
+
+  #settleQueue(failure: Failure | null): void {
+    for (let job = this.#shift(); job !== undefined; job = this.#shift()) {
+      this.#queued++;
+      this.#settle(job, { kind: "unavailable", failure });
+    }
+  }
+}
+
+const isReady = (slot: Slot): boolean => slot.state === "idle" || slot.state === "busy";

@@ -1,0 +1,139 @@
+/**
+ * Frames between the front and its Python workers; mirrored by python/modelport_worker/protocol.py, and both are held
+ * to the files in test/fixtures/protocol.
+ *
+ * A frame is two big-endian u32 (length of the header, length of the body), the header as JSON, the body as raw bytes.
+ * Files and request bodies travel in the body, never inside JSON.
+ */
+import type { EngineName } from "../core/engines.ts";
+
+export const PROTOCOL_VERSION = 1;
+
+/** One part of a request's body, in the order of the bytes. Machine-learning engines get one unnamed part. */
+export interface Part {
+  readonly name: string;
+  readonly size: number;
+  readonly filename?: string;
+  readonly contentType?: string;
+}
+
+/** What the front says. `load` comes once, first; `predict` only after `ready`, one at a time. */
+export type FrontFrame =
+  | {
+      readonly t: "load";
+      readonly protocol: typeof PROTOCOL_VERSION;
+      readonly engine: EngineName;
+      readonly packageDir: string;
+      readonly modelFile: string;
+      readonly modelName: string;
+      readonly modelVersion: string;
+    }
+  | {
+      readonly t: "predict";
+      readonly id: number;
+      readonly contentType: string;
+      readonly query: string;
+      readonly parts: readonly Part[];
+    };
+
+/**
+ * Why a prediction failed: `input`: the body is not usable; `lookup`: KeyError or TypeError; `code`: any other
+ * exception. `exits`: user code asked to exit, and the worker does so after this frame.
+ */
+export interface FailedFrame {
+  readonly t: "failed";
+  readonly id: number;
+  readonly kind: "input" | "lookup" | "code";
+  /** Class and message: `ValueError: bad row`. */
+  readonly exception: string;
+  readonly traceback: string;
+  readonly exits: boolean;
+}
+
+/** What a worker says. */
+export type WorkerFrame =
+  | {
+      readonly t: "ready";
+      readonly protocol: number;
+      readonly service: string;
+      readonly python: string;
+      readonly loadMs: number;
+    }
+  | { readonly t: "load-failed"; readonly exception: string; readonly traceback: string }
+  | { readonly t: "answer"; readonly id: number }
+  | FailedFrame;
+
+const PREFIX_BYTES = 8;
+const HEADER_BYTES_MAX = 1024 * 1024;
+const BODY_BYTES_MAX = 1024 * 1024 * 1024;
+
+/** The bytes before the body; the body's chunks are written after it as they are. */
+export const encodeHead = (header: FrontFrame | WorkerFrame, bodyBytes: number): Buffer => {
+  const json = JSON.stringify(header);
+  const headerBytes = Buffer.byteLength(json);
+  const head = Buffer.allocUnsafe(PREFIX_BYTES + headerBytes);
+  head.writeUInt32BE(headerBytes, 0);
+  head.writeUInt32BE(bodyBytes, 4);
+  head.write(json, PREFIX_BYTES);
+  return head;
+};
+
+/** A peer sent something that is not a frame of this protocol. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+}
+
+/** Cuts a byte stream into frames. A frame that arrives in one chunk is not copied. */
+export class FrameReader<F extends { readonly t: string }> {
+  readonly #kinds: ReadonlySet<string>;
+  readonly #onFrame: (frame: F, body: Buffer) => void;
+  #chunks: Buffer[] = [];
+  #held = 0;
+  #wanted = PREFIX_BYTES;
+
+  constructor(kinds: readonly F["t"][], onFrame: (frame: F, body: Buffer) => void) {
+    this.#kinds = new Set(kinds);
+    this.#onFrame = onFrame;
+  }
+
+  /** Throws ProtocolError on anything that cannot be a frame; the stream is then unusable. */
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#held += chunk.length;
+    if (this.#held < this.#wanted) return;
+    const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#held);
+    let at = 0;
+    this.#wanted = PREFIX_BYTES;
+    while (bytes.length - at >= PREFIX_BYTES) {
+      const headerBytes = bytes.readUInt32BE(at);
+      const bodyBytes = bytes.readUInt32BE(at + 4);
+      if (headerBytes > HEADER_BYTES_MAX || bodyBytes > BODY_BYTES_MAX) {
+        throw new ProtocolError(`a frame of ${headerBytes} + ${bodyBytes} bytes`);
+      }
+      const end = at + PREFIX_BYTES + headerBytes + bodyBytes;
+      if (end > bytes.length) {
+        this.#wanted = end - at;
+        break;
+      }
+      const bodyAt = at + PREFIX_BYTES + headerBytes;
+      const frame = this.#parse(bytes.toString("utf8", at + PREFIX_BYTES, bodyAt));
+      at = end;
+      this.#onFrame(frame, bytes.subarray(bodyAt, end));
+    }
+    this.#chunks = at === bytes.length ? [] : [at === 0 ? bytes : bytes.subarray(at)];
+    this.#held = bytes.length - at;
+  }
+
+  #parse(json: string): F {
+    let header: unknown;
+    try {
+      header = JSON.parse(json);
+    } catch (cause) {
+      throw new ProtocolError("a frame whose header is not JSON", { cause });
+    }
+    const t = typeof header === "object" && header !== null && "t" in header ? header.t : undefined;
+    if (typeof t !== "string" || !this.#kinds.has(t)) throw new ProtocolError(`a frame of kind ${String(t)}`);
+    // Both ends ship together and the kind is checked; a field-by-field check would only cost time here.
+    return header as F;
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * One Python worker process: start, the framed connection, and its end. It knows nothing of queues or back-off; it
+ * reports what happened, each thing once, and `exited` last.
+ *
+ * The connection is a socket pair on the worker's descriptor 3: no path, no length limit, nobody else can connect,
+ * and it closes when either side dies. The worker leads its own process group, so that whatever user code started
+ * ends with it.
+ */
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { Socket } from "node:net";
+import type { ChildProcess } from "node:child_process";
+import type { Timers } from "./timers.ts";
+import { FrameReader, ProtocolError, encodeHead } from "./protocol.ts";
+import type { FailedFrame, FrontFrame, WorkerFrame } from "./protocol.ts";
+
+export interface WorkerStart {
+  readonly python: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly workDir: string;
+  /** Where the interpreter writes its stack when it crashes. */
+  readonly faultFile: string;
+  readonly load: Extract<FrontFrame, { t: "load" }>;
+}
+
+/** How a worker ended. `spawnError`: it never started. */
+export interface WorkerExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly spawnError: NodeJS.ErrnoException | null;
+  /** The Python stack at a crash, "" when there is none. */
+  readonly fault: string;
+}
+
+export interface WorkerEvents {
+  ready(frame: Extract<WorkerFrame, { t: "ready" }>): void;
+  loadFailed(frame: Extract<WorkerFrame, { t: "load-failed" }>): void;
+  answer(id: number, body: Buffer): void;
+  failed(frame: FailedFrame): void;
+  exited(exit: WorkerExit): void;
+}
+
+export interface Worker {
+  readonly pid: number | undefined;
+  predict(frame: Extract<FrontFrame, { t: "predict" }>, body: readonly Buffer[], bodyBytes: number): void;
+  /** Lets it end by itself: the connection is closed; after the grace period it is killed. */
+  stop(): void;
+  /** Ends it now. `dump` first makes it write its Python stack, so the log shows where it hung. */
+  kill(options: { dump: boolean }): void;
+}
+
+/** Starts a worker. Only pool.ts calls it; tests pass their own. */
+export type StartWorker = (start: WorkerStart, events: WorkerEvents) => Worker;
+
+const STOP_GRACE_MS = 2000;
+const DUMP_GRACE_MS = 500;
+/** How long after the process ended its last frames may still be read (a grandchild may hold the socket open). */
+const LAST_FRAMES_MS = 200;
+
+/** The real thing: `python -m modelport_worker`. */
+export const startWorkerWith =
+  (timers: Timers): StartWorker =>
+  (start, events) => {
+    let child: ChildProcess;
+    try {
+      // User code may have deleted its own directory.
+      mkdirSync(start.workDir, { recursive: true });
+      rmSync(start.faultFile, { force: true });
+      child = spawn(start.python, ["-s", "-m", "modelport_worker", String(process.pid), start.faultFile], {
+        cwd: start.workDir,
+        env: { ...start.env },
+        // Output goes straight to the log file this process writes to: no copy, and a flood cannot block the front.
+        stdio: ["ignore", "inherit", "inherit", "pipe"],
+        detached: true,
+      });
+    } catch (error) {
+      // E2BIG and the like are thrown, not emitted.
+      return neverStarted(timers, events, error instanceof Error ? error : new Error(String(error)));
+    }
+    let settled = false;
+    let cancelTimer = (): void => {};
+    const settle = (
+      code: number | null,
+      signal: string | null,
+      spawnError: NodeJS.ErrnoException | null,
+    ): void => {
+      if (settled) return;
+      settled = true;
+      cancelTimer();
+      events.exited({ code, signal, spawnError, fault: readFault(start.faultFile) });
+    };
+    child.on("error", (error) => {
+      if (child.pid === undefined) settle(null, null, error);
+    });
+    // Without descriptors left, node makes no streams, and `error` tells why.
+    const streams: readonly unknown[] = child.stdio ?? [];
+    const connection = streams[3];
+    if (!(connection instanceof Socket)) return NO_PROCESS;
+    // A broken connection shows as the process's exit; errors here (EPIPE) carry nothing more.
+    connection.on("error", () => {});
+    const reader = new FrameReader<WorkerFrame>(
+      ["ready", "load-failed", "answer", "failed"],
+      (frame, body) => {
+        switch (frame.t) {
+          case "ready":
+            return events.ready(frame);
+          case "load-failed":
+            return events.loadFailed(frame);
+          case "answer":
+            return events.answer(frame.id, body);
+          case "failed":
+            return events.failed(frame);
+        }
+      },
+    );
+    connection.on("data", (chunk: Buffer) => {
+      try {
+        reader.push(chunk);
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        // Not our worker's words: user code wrote to the connection. Nothing it says can be trusted any more.
+        connection.destroy();
+        kill(false);
+      }
+    });
+    connection.on("close", () => {
+      // The worker closed its side without ending, or is about to end.
+      if (!settled && child.exitCode === null && child.signalCode === null) endAfter(STOP_GRACE_MS);
+    });
+    child.on("exit", (code, signal) => {
+      killGroup(child);
+      if (connection.closed) return settle(code, signal, null);
+      // Frames it sent before it ended may still be unread.
+      const cancel = timers.after(LAST_FRAMES_MS, () => connection.destroy());
+      connection.once("close", () => {
+        cancel();
+        settle(code, signal, null);
+      });
+    });
+
+    const endAfter = (ms: number): void => {
+      cancelTimer();
+      cancelTimer = timers.after(ms, () => killGroup(child));
+    };
+    const kill = (dump: boolean): void => {
+      if (settled || child.pid === undefined) return;
+      if (dump && child.exitCode === null) {
+        child.kill("SIGABRT");
+        endAfter(DUMP_GRACE_MS);
+      } else {
+        killGroup(child);
+      }
+    };
+
+    connection.write(encodeHead(start.load, 0));
+    return {
+      pid: child.pid,
+      predict: (frame, body, bodyBytes) => {
+        connection.cork();
+        connection.write(encodeHead(frame, bodyBytes));
+        for (const chunk of body) connection.write(chunk);
+        connection.uncork();
+      },
+      stop: () => {
+        connection.end();
+        endAfter(STOP_GRACE_MS);
+      },
+      kill: ({ dump }) => kill(dump),
+    };
+  };
+
+/** A worker whose process could not even be made; says so like one that ended. */
+const neverStarted = (timers: Timers, events: WorkerEvents, spawnError: Error): Worker => {
+  timers.after(0, () => events.exited({ code: null, signal: null, spawnError, fault: "" }));
+  return NO_PROCESS;
+};
+
+const NO_PROCESS: Worker = { pid: undefined, predict: () => {}, stop: () => {}, kill: () => {} };
+
+/** Kills the worker and everything user code started in its group. */
+const killGroup = (child: ChildProcess): void => {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // ESRCH: nobody is left.
+  }
+};
+
+const readFault = (file: string): string => {
+  try {
+    return readFileSync(file, "utf8")
+      .slice(0, 64 * 1024)
+      .trim();
+  } catch {
+    return "";
+  }
+};

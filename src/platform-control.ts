@@ -1,0 +1,170 @@
+/**
+ * What the command line can do with the platform of this machine: start it here or detached, stop it, look at it.
+ * Implements the CLI's PlatformControl over the supervisor; translates its refusals into the CLI's errors.
+ */
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { CliError } from "./cli/failures.ts";
+import type { DoctorProbe, PlatformControl, PlatformState, RunningPlatform } from "./cli/platform-control.ts";
+import type { Config } from "./config.ts";
+import type { Clock } from "./core/clock.ts";
+import { instant } from "./core/ids.ts";
+import { runningState, startSupervisor, StartRefused } from "./supervise.ts";
+import type { RoleName, SupervisorEvent } from "./supervise.ts";
+import { isAlive } from "./telemetry/process-identity.ts";
+
+const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+
+const describe = (event: SupervisorEvent): string => {
+  switch (event.type) {
+    case "starting":
+      return `starting ${event.role}`;
+    case "ready":
+      return `${event.role} is ready (process ${event.pid}, ${seconds(event.durationMs)})`;
+    case "restarting":
+      return `${event.role} ended unexpectedly (${event.exit}); restarting in ${seconds(event.delayMs)}`;
+    case "recovered":
+      return `the previous run (process ${event.previous.pid}) was killed; taking over what it left running`;
+  }
+};
+
+const refused = (error: unknown): unknown =>
+  error instanceof StartRefused
+    ? new CliError("failed", error.message, { next: error.hint, cause: error })
+    : error;
+
+const answers = async (url: string): Promise<boolean> => {
+  try {
+    return (await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) })).ok;
+  } catch {
+    return false;
+  }
+};
+
+export const createPlatformControl = (
+  config: Config,
+  deps: { readonly clock: Clock; readonly interrupt: AbortSignal; readonly probes: readonly DoctorProbe[] },
+): PlatformControl => {
+  const { clock, interrupt } = deps;
+
+  /** Ends the platform whose supervisor is another process; waits until it is gone. */
+  const end = async (): Promise<boolean> => {
+    const state = runningState(config.dataDir);
+    if (state === null) return false;
+    process.kill(state.supervisor.pid, "SIGTERM");
+    const deadline = clock.monotonicMs() + config.predictTimeoutMs + config.drainTimeoutMs + 30_000;
+    while (isAlive(state.supervisor) && !interrupt.aborted) {
+      if (clock.monotonicMs() > deadline) {
+        throw new CliError(
+          "timeout",
+          `The platform (process ${state.supervisor.pid}) has not ended in time.`,
+          {
+            next: "Its log is under logs/platform in the data directory.",
+          },
+        );
+      }
+      await clock.sleep(50, interrupt);
+    }
+    return true;
+  };
+
+  const found = async (url: string): Promise<RunningPlatform> => ({
+    url,
+    alreadyRunning: true,
+    // It is not ours: its end is noticed by watching it.
+    ended: (async () => {
+      while (runningState(config.dataDir) !== null && !interrupt.aborted) await clock.sleep(1_000, interrupt);
+      return { reason: null };
+    })(),
+    stop: async () => undefined,
+  });
+
+  const startDetached = async (): Promise<RunningPlatform> => {
+    const dir = join(config.dataDir, "logs", "platform");
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const logFile = join(dir, "supervisor.log");
+    const log = openSync(logFile, "a", 0o600);
+    const logStart = statSync(logFile).size;
+    const child = spawn(process.execPath, [MAIN, "up"], { detached: true, stdio: ["ignore", log, log] });
+    closeSync(log);
+    let exited = false;
+    child.once("exit", () => (exited = true));
+    child.unref();
+    for (;;) {
+      const state = runningState(config.dataDir);
+      if (state?.roles.gateway !== undefined && (await answers(state.url))) {
+        return {
+          url: state.url,
+          alreadyRunning: false,
+          ended: Promise.resolve({ reason: null }),
+          stop: async () => void (await end()),
+        };
+      }
+      if (exited) {
+        const printed = readFileSync(logFile).subarray(logStart).toString("utf8").trim();
+        throw new CliError("failed", "The platform did not start.", {
+          detail: printed,
+          next: `Its log: ${logFile}`,
+        });
+      }
+      if (interrupt.aborted) {
+        child.kill("SIGTERM");
+        throw new CliError("interrupted", "Interrupted before the platform was up.");
+      }
+      await clock.sleep(50, interrupt);
+    }
+  };
+
+  return {
+    up: async ({ detach, onStep }) => {
+      const running = runningState(config.dataDir);
+      if (running !== null) return found(running.url);
+      if (detach) return startDetached();
+      try {
+        const supervisor = await startSupervisor(config, {
+          clock,
+          onEvent: (event) => onStep(describe(event)),
+        });
+        return {
+          url: supervisor.url,
+          alreadyRunning: false,
+          ended: supervisor.stopped.then(() => ({ reason: null })),
+          stop: () => supervisor.stop(),
+        };
+      } catch (error) {
+        throw refused(error);
+      }
+    },
+    down: async ({ onStep }) => {
+      onStep("stopping");
+      return { wasRunning: await end() };
+    },
+    state: async (): Promise<PlatformState> => {
+      const state = runningState(config.dataDir);
+      if (state === null) return { running: false };
+      const role = (name: RoleName) => {
+        const process = state.roles[name];
+        return {
+          role: name,
+          pid: process?.pid ?? 0,
+          state: process !== undefined && isAlive(process) ? ("ready" as const) : ("restarting" as const),
+          restarts: state.restarts[name],
+        };
+      };
+      return {
+        running: true,
+        url: state.url,
+        since: instant(state.since),
+        processes: [
+          { role: "supervisor", pid: state.supervisor.pid, state: "ready", restarts: 0 },
+          role("control"),
+          role("gateway"),
+        ],
+      };
+    },
+    probes: () => deps.probes,
+  };
+};

@@ -1,0 +1,253 @@
+/**
+ * Brings a version from `publishing` to `published` or `failed` (design: flows, Import). Everything before the last write
+ * can be done again: a copy and an environment are found by their content, a trial start by its marker, and what a
+ * killed pass left in scratch folders is removed at the next open. Failures are recorded in words for the user;
+ * only what the platform itself is to blame for is thrown, and retried by the loop.
+ */
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { AppError, fail } from "../core/errors.ts";
+import type { Problem } from "../core/errors.ts";
+import { at, modelEvents, withDuration } from "../core/event-texts.ts";
+import type { EventText } from "../core/event-texts.ts";
+import type { ModelId } from "../core/ids.ts";
+import type { Model, Published } from "../core/model.ts";
+import type { Environments } from "../environments/environments.ts";
+import type { Objects } from "../objects/objects.ts";
+import type { Runner } from "../runners/runner.ts";
+import type { Store } from "../store/store.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { checkPackage, fetchPackage } from "./import-fetch.ts";
+import type { CheckedPackage } from "./import-fetch.ts";
+import type { Packages } from "./packages.ts";
+import type { Pass } from "./pass.ts";
+import { endTrial, tryStart } from "./trial.ts";
+
+export interface ImporterDeps {
+  readonly store: Pick<Store, "models" | "events">;
+  readonly objects: Objects;
+  readonly packages: Packages;
+  readonly environments: Environments;
+  readonly runner: Runner;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: {
+    readonly strictDependencies: boolean;
+    readonly startTimeoutMs: number;
+    readonly predictTimeoutMs: number;
+  };
+}
+
+export interface Importer {
+  pass(id: ModelId, signal: AbortSignal): Promise<Pass>;
+}
+
+/** A failure of the package, with the events that explain it. */
+class ImportFailure extends Error {
+  readonly error: AppError;
+  readonly explained: readonly EventText[];
+  constructor(error: AppError, reason: string, explained: readonly EventText[]) {
+    super(reason);
+    this.error = error;
+    this.explained = explained;
+  }
+}
+
+/** Lines of the build that tell a waiting user what it is at. */
+const PROGRESS =
+  /^\s*(?:downloading|resolving|building|built|prepared|installed|bytecode compiled|waiting)\b/i;
+
+const sentence = ({ path, message, fix }: Problem): string =>
+  `${path === "" ? "config.json" : path} ${message}; ${fix}`;
+
+const invalid = (problems: readonly Problem[]): ImportFailure => {
+  const error = fail("PACKAGE_INVALID", { count: problems.length }, { problems });
+  return new ImportFailure(
+    error,
+    `${error.message} ${problems.map(sentence).join(". ")}.`,
+    problems.map(({ path, message, fix }) => modelEvents.packageInvalid(path, message, fix)),
+  );
+};
+
+/** Notes events of one version in the order they came, without keeping the work waiting. */
+const createNotes = (deps: ImporterDeps, id: ModelId) => {
+  let last: Promise<void> = Promise.resolve();
+  return {
+    add: (event: EventText): void => {
+      const stored = at(event, deps.clock.now());
+      last = last.then(() => deps.store.events.noteModel(id, [stored]));
+      // Looked at in `flush`; until then a failure must not count as unhandled.
+      last.catch(() => undefined);
+    },
+    flush: (): Promise<void> => last,
+  };
+};
+type Notes = ReturnType<typeof createNotes>;
+
+const buildEnvironment = async (
+  deps: ImporterDeps,
+  checked: CheckedPackage,
+  dir: string,
+  notes: Notes,
+  signal: AbortSignal,
+): Promise<{ key: string; python: string }> => {
+  notes.add(modelEvents.environmentRequested());
+  const outcome = await deps.environments.ensure(
+    {
+      engine: checked.engine,
+      runtime: checked.config.runtime,
+      dependencies: checked.config.dependencies.flatMap((group) =>
+        group.packages.map((item) => ({
+          name: item.package_name,
+          version: item.package_version,
+          restraint: item.restraint,
+        })),
+      ),
+      wheels: checked.layout.wheels.map((name) => join(dir, name)),
+      strict: deps.settings.strictDependencies,
+    },
+    (line) => {
+      if (PROGRESS.test(line)) notes.add(modelEvents.environmentProgress(line.trim()));
+    },
+    signal,
+  );
+  if (outcome.kind === "refused")
+    throw new ImportFailure(
+      fail("PACKAGE_INVALID", { count: Math.max(1, outcome.problems.length) }),
+      outcome.message,
+      [modelEvents.imageFailedSeeLog(outcome.logTail)],
+    );
+  for (const { asked, got, reason } of outcome.substitutions)
+    notes.add(modelEvents.dependencyReplaced(asked, got, reason));
+  for (const warning of outcome.warnings) notes.add(modelEvents.notice(warning));
+  notes.add(
+    withDuration(
+      outcome.reused ? modelEvents.environmentReused() : modelEvents.environmentCreated(),
+      outcome.durationMs,
+    ),
+  );
+  return outcome;
+};
+
+/** Starts the version once, unless this copy was seen to start in this environment before. */
+const tryOnce = async (
+  deps: ImporterDeps,
+  model: Model,
+  checked: CheckedPackage,
+  found: { digest: string; dir: string; key: string; python: string },
+  notes: Notes,
+  signal: AbortSignal,
+): Promise<void> => {
+  if (await deps.packages.wasTried(found.digest, found.key)) return;
+  notes.add(modelEvents.trialStarted());
+  const began = deps.clock.monotonicMs();
+  const failure = await tryStart(
+    deps,
+    model.id,
+    {
+      engine: checked.engine,
+      modelName: model.name,
+      modelVersion: model.version,
+      packageDir: found.dir,
+      modelFile: checked.layout.modelFile,
+      python: found.python,
+      envs: {},
+      workers: 1,
+      cpu: 1,
+      memoryMb: 4096,
+      predictTimeoutMs: deps.settings.predictTimeoutMs,
+      startTimeoutMs: deps.settings.startTimeoutMs,
+      drainTimeoutMs: 0,
+    },
+    signal,
+  );
+  if (failure !== null)
+    throw new ImportFailure(
+      fail("PACKAGE_INVALID", { count: 1 }),
+      `The model could not be loaded. ${failure.message}`,
+      [withDuration(modelEvents.trialFailed(failure.message), deps.clock.monotonicMs() - began)],
+    );
+  await deps.packages.rememberTrial(found.digest, found.key);
+  notes.add(withDuration(modelEvents.trialSucceeded(), deps.clock.monotonicMs() - began));
+};
+
+const importPackage = async (
+  deps: ImporterDeps,
+  model: Model,
+  notes: Notes,
+  signal: AbortSignal,
+): Promise<Published> => {
+  const { packages, clock } = deps;
+  const scratch = await packages.scratch();
+  try {
+    const began = clock.monotonicMs();
+    await fetchPackage(deps.objects, model, scratch, signal);
+    notes.add(withDuration(modelEvents.fileImported(), clock.monotonicMs() - began));
+    const verdict = await checkPackage(model, scratch, (folder) => packages.list(folder));
+    if (!verdict.ok) throw invalid(verdict.problems);
+    const checked = verdict.package;
+    for (const warning of checked.warnings) notes.add(modelEvents.notice(sentence(warning)));
+    const { digest, dir } = await packages.keep(scratch, checked.files, signal);
+    notes.add(modelEvents.sizeCalculated());
+    const environment = await buildEnvironment(deps, checked, dir, notes, signal);
+    await tryOnce(deps, model, checked, { digest, dir, ...environment }, notes, signal);
+    return {
+      engine: checked.engine,
+      packageDigest: digest,
+      sizeBytes: checked.files.reduce((sum, file) => sum + file.size, 0),
+      modelFile: checked.layout.modelFile,
+      hasCustomService: checked.layout.hasCustomService,
+      environmentKey: environment.key,
+      config: checked.config,
+    };
+  } finally {
+    await packages.discard(scratch);
+  }
+};
+
+/** What the user did wrong, whichever way it was found; null for failures of ours. */
+const asFailure = (error: unknown): ImportFailure | null => {
+  if (error instanceof ImportFailure) return error;
+  if (!(error instanceof AppError) || error.owner === "platform") return null;
+  const reason = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
+  return new ImportFailure(
+    error,
+    reason,
+    error.problems.map((problem) => modelEvents.packageInvalid(problem.path, problem.message, problem.fix)),
+  );
+};
+
+export const createImporter = (deps: ImporterDeps): Importer => ({
+  pass: async (id, signal) => {
+    const { store, clock } = deps;
+    const model = await store.models.byId(id);
+    if (model === null || model.status !== "publishing") {
+      // Deleted or finished while a process before this one was killed in the trial start.
+      await endTrial(deps.runner, id);
+      return { kind: "done" };
+    }
+    const began = clock.monotonicMs();
+    const notes = createNotes(deps, id);
+    try {
+      const published = await importPackage(deps, model, notes, signal);
+      await notes.flush();
+      const done = withDuration(modelEvents.imported(), clock.monotonicMs() - began);
+      await store.models.finish(id, { published }, [at(done, clock.now())]);
+      return { kind: "done" };
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = asFailure(error);
+      if (failure === null) throw error;
+      await notes.flush();
+      const now = clock.now();
+      const events = [...failure.explained, modelEvents.importFailedBecause(failure.message)];
+      await store.models.finish(
+        id,
+        { failure: failure.message },
+        events.map((event) => at(event, now)),
+      );
+      deps.logger.info({ model: id, code: failure.error.code }, "import failed");
+      return { kind: "terminal", error: failure.error };
+    }
+  },
+});

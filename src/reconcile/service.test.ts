@@ -1,0 +1,509 @@
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pino from "pino";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FakeClock } from "../../test/support/clock.ts";
+import type { DomainId, GroupId, InstanceId, ModelId, ProjectId, ServiceId, UserId } from "../core/ids.ts";
+import type { Failure, RevisionEntry, Service } from "../core/service.ts";
+import type { Behaviour, FakeRunner } from "../runners/fake.ts";
+import { createFakeRunner } from "../runners/fake.ts";
+import { openStore } from "../store/open-store.ts";
+import type { Store } from "../store/store.ts";
+import { followChanges } from "./follow.ts";
+import type { Loop } from "./loop.ts";
+import { createLoop } from "./loop.ts";
+import { createServiceReconciler } from "./service.ts";
+
+const logger = pino({ level: "silent" });
+const PROJECT = "a".repeat(32) as ProjectId;
+const READY: Behaviour = { kind: "ready", afterMs: 300 };
+const failure: Failure = {
+  reason: "load-failed",
+  message: "The model could not be loaded. ModuleNotFoundError: No module named 'nope'",
+};
+const FAILS: Behaviour = { kind: "fail", afterMs: 100, failure };
+
+/** The control role, as far as services go: loops over a store and a runner that outlive it. */
+const openControl = async (store: Store, runner: FakeRunner, clock: FakeClock) => {
+  const reconciler = createServiceReconciler({
+    store,
+    runner,
+    clock,
+    logger,
+    environments: { python: (key) => Promise.resolve(key === "gone" ? null : `/envs/${key}/bin/python`) },
+    packages: { directory: (digest) => `/packages/${digest}` },
+    settings: {
+      workersPerInstance: 1,
+      predictTimeoutMs: 1000,
+      drainTimeoutMs: 1000,
+      instanceConcurrency: 64,
+      queueMax: 256,
+    },
+  });
+  const counted = { corrections: 0, failed: 0 };
+  const loop: Loop<ServiceId> = createLoop({
+    name: "service",
+    keys: () => reconciler.keys(),
+    pass: (key, signal, effects) => reconciler.pass(key, signal, effects),
+    clock,
+    logger,
+    random: () => 0.5,
+    concurrency: 4,
+    metrics: {
+      pass: (_loop, outcome) => {
+        if (outcome === "failed") counted.failed += 1;
+      },
+      corrections: (_loop, n) => {
+        counted.corrections += n;
+      },
+      queued: () => undefined,
+    },
+  });
+  const following = await followChanges({
+    changes: store.changes,
+    clock,
+    logger,
+    onChange: (change) => change.kind === "service" && loop.enqueue(change.id as ServiceId),
+  });
+  const unsubscribe = runner.onChange((_group, service) => service !== null && loop.enqueue(service));
+  loop.start();
+  return {
+    counted,
+    stop: async () => {
+      unsubscribe();
+      await following.stop();
+      await loop.stop();
+    },
+  };
+};
+
+let directory: string;
+let clock: FakeClock;
+let store: Store;
+let runner: FakeRunner;
+let control: Awaited<ReturnType<typeof openControl>>;
+/** What instances of a group do; READY when not named. */
+let behaviours: Map<string, Behaviour>;
+let id: ServiceId;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), "mp-reconcile-"));
+  clock = new FakeClock();
+  store = await openStore({
+    database: { kind: "sqlite", path: join(directory, "modelport.db") },
+    clock,
+    logger,
+  });
+  behaviours = new Map();
+  runner = createFakeRunner({ clock, logger, script: (group) => behaviours.get(group.id) ?? READY });
+  control = await openControl(store, runner, clock);
+  id = randomUUID() as ServiceId;
+  // Past the time in which gateways that went on without us get to be heard of again.
+  await clock.advance(6000);
+});
+afterEach(async () => {
+  await control.stop();
+  await runner.close({ stopInstances: true });
+  await store.close();
+  rmSync(directory, { recursive: true });
+  expect(control.counted.failed).toBe(0);
+});
+
+const addModel = async (version: string, environmentKey = "env"): Promise<ModelId> => {
+  const modelId = randomUUID() as ModelId;
+  await store.models.create(
+    {
+      id: modelId,
+      projectId: PROJECT,
+      domainId: "d".repeat(32) as DomainId,
+      ownerId: "e".repeat(32) as UserId,
+      workspaceId: "0",
+      name: "m",
+      version,
+      type: "Scikit_Learn",
+      description: "",
+      installTypes: ["real-time"],
+      sourceLocation: "obs://b/m",
+      request: {},
+      status: "publishing",
+      failure: null,
+      published: null,
+      createdAt: clock.now(),
+    },
+    { type: "normal", info: "import", occurredAt: clock.now() },
+  );
+  await store.models.finish(
+    modelId,
+    {
+      published: {
+        engine: "Scikit_Learn",
+        packageDigest: "digest",
+        sizeBytes: 1,
+        modelFile: "m.pkl",
+        hasCustomService: true,
+        environmentKey,
+        config: {},
+      },
+    },
+    [],
+  );
+  return modelId;
+};
+
+const entry = async (group: string, patch: Partial<RevisionEntry> = {}): Promise<RevisionEntry> => ({
+  groupId: group as GroupId,
+  modelId: patch.modelId ?? (await addModel(`1.0.${group.length}${group.codePointAt(0) ?? 0}`)),
+  modelName: "m",
+  modelVersion: group,
+  weight: 100,
+  specification: "modelarts.vm.cpu.2u",
+  customSpec: null,
+  instanceCount: 2,
+  envs: {},
+  deployTimeout: 3,
+  maxSurge: 1,
+  maxUnavailable: 0,
+  terminationGracePeriodSeconds: 240,
+  ...patch,
+});
+
+const deploy = async (entries: readonly RevisionEntry[], patch: Partial<Service> = {}): Promise<void> => {
+  const now = clock.now();
+  await store.services.create(
+    {
+      id,
+      projectId: PROJECT,
+      domainId: "d".repeat(32) as DomainId,
+      ownerId: "e".repeat(32) as UserId,
+      workspaceId: "0",
+      name: "svc",
+      description: "",
+      inferType: "real-time",
+      desired: "running",
+      revision: 1,
+      servingRevision: null,
+      generation: 1,
+      status: "deploying",
+      progress: 0,
+      errorMessage: null,
+      schedule: [],
+      dueAt: null,
+      additionalProperties: {},
+      publishAt: now,
+      updateAt: now,
+      transitionAt: now,
+      operationAt: now,
+      invocationTimes: 0,
+      failedTimes: 0,
+      ...patch,
+    },
+    entries,
+    [{ type: "normal", info: "The service starts to be deployed.", occurredAt: now }],
+  );
+};
+
+const update = (entries: readonly RevisionEntry[]) =>
+  store.services.update(PROJECT, id, clock.now(), () => ({
+    desired: "running",
+    status: "deploying",
+    progress: 0,
+    errorMessage: null,
+    revision: { entries },
+    events: [],
+  }));
+const stop = () =>
+  store.services.update(PROJECT, id, clock.now(), () => ({
+    desired: "stopped",
+    status: "stopping",
+    events: [],
+  }));
+const start = () =>
+  store.services.update(PROJECT, id, clock.now(), () => ({
+    desired: "running",
+    status: "deploying",
+    progress: 0,
+    events: [],
+  }));
+const erase = () =>
+  store.services.update(PROJECT, id, clock.now(), () => ({
+    desired: "deleted",
+    status: "deleting",
+    events: [],
+  }));
+
+const service = async (): Promise<Service> => {
+  const found = await store.services.byId(id);
+  if (found === null) throw new Error("the service is gone");
+  return found;
+};
+const untilStatus = (status: Service["status"]): Promise<void> =>
+  clock.until(async () => (await service()).status === status);
+const infos = async (): Promise<readonly string[]> =>
+  (await store.events.ofService(id, { order: "asc", offset: 0, limit: 1000 })).rows.map((e) => e.info);
+/** What the gateway would be told: weight and instances by group. */
+const routed = async (): Promise<Record<string, [number, readonly string[]]>> =>
+  Object.fromEntries(
+    ((await store.routes.get(id))?.groups ?? []).map((g) => [g.id, [g.weight, g.instances.map((i) => i.id)]]),
+  );
+const settledOn = (group: string, count: number): Promise<void> =>
+  clock.until(
+    () => runner.alive().length === count && runner.alive().every((i) => i.startsWith(`${group}-`)),
+  );
+
+describe("a deployment", () => {
+  test("becomes running with a route to every instance and tells its phases once, in their order", async () => {
+    await deploy([await entry("a")]);
+    await untilStatus("running");
+    expect(await service()).toMatchObject({ progress: 100, servingRevision: 1, errorMessage: null });
+    expect(await routed()).toEqual({ a: [100, ["a-1", "a-2"]] });
+    expect((await store.services.revision(id, 1))?.result).toBe("SUCCESS");
+    await clock.advance(120_000);
+    expect(await infos()).toEqual([
+      "The service starts to be deployed.",
+      "preparing environment",
+      "[m a] prepare environment success",
+      "[m a] schedule resource success",
+      "[m a] starting model",
+      "[m a] start model success",
+      "Service svc started.",
+    ]);
+    expect(control.counted.corrections).toBe(0);
+  });
+
+  test("that cannot start fails with the instance's own words and leaves no instance", async () => {
+    behaviours.set("a", FAILS);
+    await deploy([await entry("a")]);
+    await untilStatus("failed");
+    expect((await service()).errorMessage).toBe(`[m a] ${failure.message}`);
+    expect(await store.services.revision(id, 1)).toMatchObject({ result: "FAIL" });
+    expect((await infos()).at(-1)).toContain("No module named 'nope'");
+    await clock.until(async () => (await runner.observe()).length === 0);
+    const events = (await infos()).length;
+    await clock.advance(300_000);
+    expect(runner.alive()).toEqual([]);
+    expect(await infos()).toHaveLength(events);
+    expect((await store.routes.get(id))?.state).toBe("stopped");
+  });
+
+  test("that never becomes ready fails at its timeout", async () => {
+    behaviours.set("a", { kind: "hang" });
+    await deploy([await entry("a")]);
+    await clock.advance(2 * 60_000);
+    expect((await service()).status).toBe("deploying");
+    await untilStatus("failed");
+    expect((await infos()).at(-1)).toMatch(/^Service deployment timed out\./);
+  });
+
+  test("whose environment is gone fails and says what to do", async () => {
+    const modelId = await addModel("9.0.0", "gone");
+    await deploy([await entry("a", { modelId })]);
+    await untilStatus("failed");
+    expect((await service()).errorMessage).toContain("Import the version again.");
+    expect(runner.started).toEqual([]);
+  });
+});
+
+describe("an update", () => {
+  beforeEach(async () => {
+    await deploy([await entry("a")]);
+    await untilStatus("running");
+  });
+
+  test("replaces the instances without a moment in which fewer are routed than wanted", async () => {
+    await update([await entry("b")]);
+    await clock.until(async () => {
+      const count = Object.values(await routed()).flatMap(([weight, list]) =>
+        weight > 0 ? list : [],
+      ).length;
+      expect(count).toBeGreaterThanOrEqual(2);
+      return (await service()).status === "running";
+    });
+    await settledOn("b", 2);
+    expect(await routed()).toEqual({ b: [100, ["b-1", "b-2"]] });
+    expect(await service()).toMatchObject({ revision: 2, servingRevision: 2 });
+    expect((await infos()).at(-1)).toBe("The service has been updated.");
+  });
+
+  test("releases an old instance only after every living gateway has applied the route without it", async () => {
+    const acknowledge = (version: number) => store.routes.acknowledge("gw", version, clock.now());
+    await acknowledge(await store.routes.version());
+    const before = await store.routes.version();
+    await update([await entry("b")]);
+    await clock.until(async () => Object.keys(await routed()).includes("b"));
+    for (let i = 0; i < 5; i += 1) {
+      await acknowledge(before);
+      await clock.advance(1000);
+      expect(runner.alive()).toEqual(expect.arrayContaining(["a-1", "a-2"]));
+    }
+    await clock.until(async () => {
+      await acknowledge(await store.routes.version());
+      return runner.alive().every((i) => i.startsWith("b-"));
+    });
+  });
+
+  test("does not wait for a gateway that is gone", async () => {
+    await store.routes.acknowledge("dead", 0, clock.now());
+    await update([await entry("b")]);
+    await settledOn("b", 2);
+  });
+
+  test("that cannot start is rolled back with its reason; the old instances never stopped", async () => {
+    behaviours.set("b", FAILS);
+    const old = [...runner.alive()];
+    await update([await entry("b")]);
+    await untilStatus("running");
+    await clock.until(async () => (await runner.observe()).length === 1);
+    expect(runner.alive()).toEqual(old);
+    expect(await service()).toMatchObject({
+      revision: 1,
+      servingRevision: 1,
+      errorMessage: `[m b] ${failure.message}`,
+    });
+    expect(await store.services.revision(id, 2)).toMatchObject({
+      result: "FAIL",
+      reason: `[m b] ${failure.message}`,
+    });
+    expect((await infos()).slice(-2)).toEqual([
+      `Failed to update the service. Perform a rollback. Error: [m b] ${failure.message}`,
+      `Failed to update the service. The update has been rolled back. Error: [m b] ${failure.message}`,
+    ]);
+    expect(await routed()).toEqual({ a: [100, ["a-1", "a-2"]] });
+  });
+
+  test("overtaken by another one ends in the newest alone", async () => {
+    await update([await entry("b")]);
+    await clock.advance(320);
+    await update([await entry("cc")]);
+    await untilStatus("running");
+    await settledOn("cc", 2);
+    await clock.until(async () => (await runner.observe()).length === 1);
+    expect(await service()).toMatchObject({ revision: 3, servingRevision: 3 });
+    expect(await store.services.revision(id, 2)).toMatchObject({ result: "FAIL" });
+  });
+
+  test("of the instance count alone restarts nothing", async () => {
+    const modelId = (await store.services.revision(id, 1))?.entries[0]?.modelId;
+    if (modelId === undefined) throw new Error("no revision");
+    await update([await entry("a", { modelId, instanceCount: 4 })]);
+    await untilStatus("running");
+    expect(runner.alive()).toEqual(["a-1", "a-2", "a-3", "a-4"]);
+    await update([await entry("a", { modelId, instanceCount: 1 })]);
+    await settledOn("a", 1);
+    expect(runner.alive()).toEqual(["a-1"]);
+    expect(runner.started).toHaveLength(4);
+  });
+
+  test("goes on where it was when the control role is replaced in the middle", async () => {
+    await update([await entry("b")]);
+    await clock.advance(320);
+    await control.stop();
+    await clock.advance(5000);
+    control = await openControl(store, runner, clock);
+    await untilStatus("running");
+    await settledOn("b", 2);
+    expect(runner.started.filter((i) => i.startsWith("b-"))).toHaveLength(2);
+  });
+});
+
+describe("a service that runs", () => {
+  beforeEach(async () => {
+    await deploy([await entry("a")]);
+    await untilStatus("running");
+  });
+
+  test("is concerning while it lacks an instance and running again after; traffic goes to what is left", async () => {
+    runner.crash("a-1" as InstanceId, failure);
+    await untilStatus("concerning");
+    expect(await routed()).toEqual({ a: [100, ["a-2"]] });
+    await untilStatus("running");
+    expect(await routed()).toEqual({ a: [100, ["a-2", "a-3"]] });
+    const said = await infos();
+    expect(said).toContain("Only 1 of 2 instances are ready.");
+    expect(said).toContain(`An instance of [m a] failed and is replaced. Error: ${failure.message}`);
+    expect(said.at(-1)).toBe("All instances are ready again.");
+  });
+
+  test("does not fill its history while an instance falls over again and again", async () => {
+    for (let i = 0; i < 20; i += 1) {
+      const [first] = runner.alive();
+      if (first !== undefined) runner.crash(first, { ...failure, message: `pid ${i} fell over` });
+      await clock.advance(5000);
+    }
+    expect((await infos()).filter((info) => info.startsWith("An instance of")).length).toBeLessThanOrEqual(5);
+    expect((await infos()).filter((info) => info.startsWith("Only 1 of 2")).length).toBe(1);
+  });
+
+  test("stops: its route is closed first, then its instances end, and it starts again", async () => {
+    await stop();
+    await untilStatus("stopped");
+    expect(runner.alive()).toEqual([]);
+    expect(await runner.observe()).toEqual([]);
+    expect(await store.routes.get(id)).toMatchObject({ state: "stopped", groups: [] });
+    expect((await infos()).at(-1)).toBe("The service stopped.");
+    await start();
+    await untilStatus("running");
+    expect(runner.alive()).toHaveLength(2);
+    expect(runner.started).toHaveLength(4);
+  });
+
+  test("is failed, not rolled back, when it cannot start again", async () => {
+    await stop();
+    await untilStatus("stopped");
+    behaviours.set("a", FAILS);
+    await start();
+    await untilStatus("failed");
+    expect(await service()).toMatchObject({ servingRevision: null });
+  });
+
+  test("is gone after a delete with its instances, route, events and rows", async () => {
+    await erase();
+    await clock.until(async () => (await store.services.byId(id)) === null);
+    expect(runner.alive()).toEqual([]);
+    expect(await runner.observe()).toEqual([]);
+    expect(await store.routes.get(id)).toBeNull();
+    expect(await infos()).toEqual([]);
+  });
+
+  test("loses the instances that a killed control role left behind its row", async () => {
+    await control.stop();
+    await erase();
+    await store.services.purge(id);
+    control = await openControl(store, runner, clock);
+    await clock.until(async () => (await runner.observe()).length === 0);
+    expect(runner.alive()).toEqual([]);
+  });
+});
+
+describe("interrupted", () => {
+  test("by a stop during the start, ends stopped with nothing left", async () => {
+    await deploy([await entry("a")]);
+    await clock.until(() => runner.alive().length === 2);
+    await stop();
+    await untilStatus("stopped");
+    expect(runner.alive()).toEqual([]);
+    expect(await store.services.revision(id, 1)).toMatchObject({ result: "FAIL" });
+  });
+
+  test("by a delete during the deployment, ends gone with nothing left", async () => {
+    await deploy([await entry("a")]);
+    await clock.until(() => runner.alive().length === 2);
+    await erase();
+    await clock.until(async () => (await store.services.byId(id)) === null);
+    expect(await runner.observe()).toEqual([]);
+  });
+
+  test("by its schedule, stops and says so", async () => {
+    const dueAt = (clock.now() + 60_000) as Service["dueAt"];
+    await deploy([await entry("a")], {
+      dueAt,
+      schedule: [{ type: "stop", time_unit: "MINUTES", duration: 1 }],
+    });
+    await untilStatus("running");
+    await untilStatus("stopped");
+    expect(clock.now()).toBeGreaterThanOrEqual(Number(dueAt));
+    expect(await infos()).toContain("The service stops when the auto stop time expires.");
+    expect(await service()).toMatchObject({ desired: "stopped", dueAt: null });
+  });
+});

@@ -1,0 +1,344 @@
+/**
+ * The service reconciler: reads what a service shall be and what runs, lets core/rollout plan and service-verdict judge,
+ * and does it. A pass keeps nothing in memory that the next one needs, so it may end at any line and be done again.
+ *
+ * Order inside a pass, which is what keeps predictions from failing:
+ *   a decision that turns the direction (rolled back, failed) is written first and the pass begins anew;
+ *   then instances are started and surplus ones marked draining; then the route is written, without the draining ones;
+ *   only when every living gateway has applied that route are they released.
+ */
+import type { Clock } from "../core/clock.ts";
+import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
+import { instant } from "../core/ids.ts";
+import type { GroupCounts, RolloutPlan } from "../core/rollout.ts";
+import { deployTimeoutMs, planRollout } from "../core/rollout.ts";
+import type { ServiceRoute } from "../core/routing-table.ts";
+import type { Failure, Revision, RevisionEntry, Service } from "../core/service.ts";
+import { resourcesOf } from "../core/specifications.ts";
+import type { Environments } from "../environments/environments.ts";
+import type { GroupObservation, GroupSpec, InstanceSpec, Runner } from "../runners/runner.ts";
+import type { ServiceSettlement, Store } from "../store/store.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Effects } from "./loop.ts";
+import type { Pass } from "./pass.ts";
+import { automaticStop } from "./schedule.ts";
+import { SAID_WINDOW_MS, judge, nameOf } from "./service-verdict.ts";
+
+export interface ServiceReconcilerDeps {
+  readonly store: Store;
+  readonly runner: Runner;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly environments: Pick<Environments, "python">;
+  /** The folder that holds a package's content. */
+  readonly packages: { directory(digest: string): string };
+  readonly settings: {
+    readonly workersPerInstance: number;
+    readonly predictTimeoutMs: number;
+    readonly drainTimeoutMs: number;
+    readonly instanceConcurrency: number;
+    readonly queueMax: number;
+  };
+}
+
+export interface ServiceReconciler {
+  pass(id: ServiceId, signal: AbortSignal, effects?: Effects): Promise<Pass>;
+  /** Every service, and every service that only the runner still knows. */
+  keys(): Promise<readonly ServiceId[]>;
+}
+
+/**
+ * A gateway asks for the table at least every 20 s and gives up on an answer after 10 more. One that was not heard of
+ * for longer is gone and holds nothing up.
+ */
+const GATEWAY_LOST_MS = 35_000;
+/** After a start, how long gateways that went on without us get to be heard of again before anything is released. */
+const REACQUAINT_MS = 5_000;
+/** How soon a pass looks again whether the gateways have applied a route. */
+const APPLIED_RETRY_MS = 50;
+
+/** See the file header. */
+export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceReconciler => {
+  const { store, runner, clock } = deps;
+  const startedAt = clock.now();
+  /** Releases under way; only so that none is begun twice. */
+  const releasing = new Set<InstanceId>();
+
+  const groupsOf = async (id: ServiceId): Promise<readonly GroupObservation[]> =>
+    (await runner.observe()).filter((g) => g.serviceId === id);
+
+  const pass = async (
+    id: ServiceId,
+    signal: AbortSignal,
+    effects: Effects = { did: () => undefined },
+  ): Promise<Pass> => {
+    const service = await store.services.byId(id);
+    const groups = await groupsOf(id);
+    if (service === null) return removeStrays(groups, effects);
+    const stop = automaticStop(service, clock.now());
+    if (stop !== null) return settle(service, stop, "automatic stop", effects);
+
+    const picture = await read(service, groups);
+    const plan = planRollout(picture.input);
+    const kind = plan.outcome.kind;
+    const said = await history(service, picture.input.since);
+    const settlement = judge({
+      service,
+      wanted: picture.wanted,
+      unchanged: new Set(
+        picture.input.serving?.number === picture.wanted.number
+          ? []
+          : picture.input.serving?.entries.map((e) => e.groupId),
+      ),
+      plan,
+      observed: picture.input.observed,
+      said,
+      now: clock.now(),
+    });
+    if ((kind === "rolled-back" || kind === "failed") && settlement !== null) {
+      return settle(service, settlement, kind, effects);
+    }
+    if (signal.aborted) return again(clock.now());
+
+    await apply(service, picture, plan, groups, effects);
+    const after = await groupsOf(id);
+    const route = await routeOf(service, picture, plan, after);
+    const version =
+      service.desired === "deleted" ? await store.routes.delete(id) : await store.routes.put(route);
+    const waitUntil = await releaseDrained(after, version, effects);
+    if (settlement !== null) return settle(service, settlement, settlement.status ?? "note", effects);
+    if (service.desired === "deleted" && after.length === 0) return purge(service, effects);
+    if (waitUntil !== null) return again(waitUntil);
+    return next(service, plan);
+  };
+
+  /** What the plan needs to know, and the start configurations that can be built. */
+  const read = async (service: Service, groups: readonly GroupObservation[]): Promise<Picture> => {
+    const wanted = await store.services.revision(service.id, service.revision);
+    if (wanted === null) throw new Error(`service ${service.id} has no revision ${service.revision}`);
+    const serving =
+      service.servingRevision === null
+        ? null
+        : service.servingRevision === wanted.number
+          ? wanted
+          : await store.services.revision(service.id, service.servingRevision);
+    const mode = service.desired === "running" && service.status !== "failed" ? "run" : "stop";
+    const specs = new Map<GroupId, InstanceSpec>();
+    const blocked = new Map<GroupId, Failure>();
+    for (const entry of mode === "run" ? [...wanted.entries, ...(serving?.entries ?? [])] : []) {
+      const spec = await instanceSpec(entry);
+      if ("reason" in spec) blocked.set(entry.groupId, spec);
+      else specs.set(entry.groupId, spec);
+    }
+    return {
+      wanted,
+      specs,
+      input: {
+        mode,
+        wanted,
+        serving,
+        observed: new Map(groups.map((g) => [g.id, countsOf(g)])),
+        blocked,
+        since: instant(Math.max(wanted.createdAt, service.transitionAt)),
+        now: clock.now(),
+      },
+    };
+  };
+
+  const instanceSpec = async (entry: RevisionEntry): Promise<InstanceSpec | Failure> => {
+    const published = (await store.models.byId(entry.modelId))?.published;
+    if (published === null || published === undefined) {
+      return {
+        reason: "model-missing",
+        message: `The AI application ${nameOf(entry)} does not exist any more. Deploy a version that does.`,
+      };
+    }
+    const python = await deps.environments.python(published.environmentKey);
+    if (python === null) {
+      return {
+        reason: "environment",
+        message: `The Python environment of ${nameOf(entry)} is gone. Import the version again.`,
+      };
+    }
+    const { settings } = deps;
+    return {
+      engine: published.engine,
+      modelName: entry.modelName,
+      modelVersion: entry.modelVersion,
+      packageDir: deps.packages.directory(published.packageDigest),
+      modelFile: published.modelFile,
+      python,
+      envs: entry.envs,
+      workers: settings.workersPerInstance,
+      ...(resourcesOf(entry) ?? { cpu: 1, memoryMb: 4096 }),
+      predictTimeoutMs: settings.predictTimeoutMs,
+      startTimeoutMs: deployTimeoutMs(entry),
+      drainTimeoutMs: Math.min(settings.drainTimeoutMs, entry.terminationGracePeriodSeconds * 1000),
+    };
+  };
+
+  /** The history that a verdict may not repeat; read only when it may want to say something. */
+  const history = async (service: Service, since: Instant) => {
+    if (service.desired !== "running" || service.status === "failed") return [];
+    const from = service.status === "deploying" ? since : instant(clock.now() - SAID_WINDOW_MS);
+    const { rows } = await store.events.ofService(service.id, { from, order: "desc", offset: 0, limit: 500 });
+    return rows;
+  };
+
+  const settle = async (
+    service: Service,
+    settlement: ServiceSettlement,
+    what: string,
+    effects: Effects,
+  ): Promise<Pass> => {
+    const isWritten = await store.services.settle(service.id, service.generation, clock.now(), settlement);
+    if (isWritten) effects.did(what);
+    return again(clock.now());
+  };
+
+  const apply = async (
+    service: Service,
+    picture: Picture,
+    plan: RolloutPlan,
+    groups: readonly GroupObservation[],
+    effects: Effects,
+  ): Promise<void> => {
+    const known = new Map(groups.map((g) => [g.id, g]));
+    const isInPlay = (id: GroupId): boolean => picture.input.mode === "run" && picture.specs.has(id);
+    for (const [id, replicas] of plan.replicas) {
+      const group = known.get(id);
+      const spec = picture.specs.get(id);
+      if (replicas > 0 && spec !== undefined) {
+        const wanted: GroupSpec = { id, serviceId: service.id, replicas, instance: spec };
+        await runner.apply(wanted);
+        if (group === undefined) effects.did(`start ${id}`);
+      } else if (group !== undefined) {
+        await runner.scale(id, replicas);
+        const isEmpty = group.instances.every((i) => i.state === "failed");
+        if (replicas === 0 && isEmpty && !isInPlay(id)) {
+          await runner.remove(id);
+          effects.did(`remove ${id}`);
+        }
+      }
+    }
+  };
+
+  const routeOf = async (
+    service: Service,
+    picture: Picture,
+    plan: RolloutPlan,
+    groups: readonly GroupObservation[],
+  ): Promise<ServiceRoute> => {
+    const { weights } = plan;
+    const inPlay = [picture.wanted, ...(picture.input.serving === null ? [] : [picture.input.serving])];
+    const entries = new Map(inPlay.flatMap((r) => r.entries.map((e) => [e.groupId, e])));
+    // Rarely: what a skipped revision has ready still carries traffic until it is replaced.
+    if ([...weights.keys()].some((id) => !entries.has(id))) {
+      for (const old of await store.services.revisions(service.id)) {
+        for (const e of old.entries) if (!entries.has(e.groupId)) entries.set(e.groupId, e);
+      }
+    }
+    return {
+      id: service.id,
+      projectId: service.projectId,
+      name: service.name,
+      state: picture.input.mode === "run" ? "serving" : "stopped",
+      groups: [...weights].map(([id, weight]) => {
+        const entry = entries.get(id);
+        const ready = (groups.find((g) => g.id === id)?.instances ?? []).filter((i) => i.state === "ready");
+        return {
+          id,
+          modelId: entry?.modelId ?? "",
+          modelName: entry?.modelName ?? "",
+          modelVersion: entry?.modelVersion ?? "",
+          weight,
+          concurrency: deps.settings.instanceConcurrency,
+          queueMax: deps.settings.queueMax,
+          instances: ready.map(({ id: instance, url }) => ({ id: instance, url })),
+        };
+      }),
+    };
+  };
+
+  /** Begins the releases that may begin; says when to look again while some may not. */
+  const releaseDrained = async (
+    groups: readonly GroupObservation[],
+    version: number,
+    effects: Effects,
+  ): Promise<Instant | null> => {
+    const draining = groups.flatMap((g) =>
+      g.instances
+        .filter((i) => i.state === "draining" && !releasing.has(i.id))
+        .map((i) => ({ group: g.id, i })),
+    );
+    if (draining.length === 0) return null;
+    if (clock.now() < startedAt + REACQUAINT_MS) return instant(startedAt + REACQUAINT_MS);
+    if (!(await store.routes.isApplied(version, instant(clock.now() - GATEWAY_LOST_MS)))) {
+      return instant(clock.now() + APPLIED_RETRY_MS);
+    }
+    for (const { group, i } of draining) {
+      releasing.add(i.id);
+      effects.did(`release ${i.id}`);
+      // Not awaited: predictions in flight may take long, and the service must be able to change meanwhile.
+      void runner
+        .release(group, i.id)
+        .catch((error: unknown) => deps.logger.error({ err: error, instance: i.id }, "release failed"))
+        .finally(() => releasing.delete(i.id));
+    }
+    return null;
+  };
+
+  const purge = async (service: Service, effects: Effects): Promise<Pass> => {
+    const revisions = await store.services.revisions(service.id);
+    const groups = new Set(revisions.flatMap((r) => r.entries.map((e) => e.groupId)));
+    for (const group of groups) await runner.removeLogs(group);
+    await store.services.purge(service.id);
+    effects.did("purge");
+    return { kind: "done" };
+  };
+
+  /** Instances of a service that is not there: left by a process that was killed between two lines. */
+  const removeStrays = async (groups: readonly GroupObservation[], effects: Effects): Promise<Pass> => {
+    for (const group of groups) {
+      await runner.remove(group.id);
+      await runner.removeLogs(group.id);
+      effects.did(`remove ${group.id}`);
+    }
+    return { kind: "done" };
+  };
+
+  const next = (service: Service, plan: RolloutPlan): Pass => {
+    const moments: Instant[] = [];
+    if (plan.outcome.kind === "progressing") moments.push(plan.outcome.failsAt);
+    if (service.desired === "running" && service.dueAt !== null) moments.push(service.dueAt);
+    return moments.length === 0 ? { kind: "done" } : again(instant(Math.min(...moments)));
+  };
+
+  const keys = async (): Promise<readonly ServiceId[]> => {
+    const observed = (await runner.observe()).flatMap((g) => (g.serviceId === null ? [] : [g.serviceId]));
+    return [...new Set([...(await store.services.all()).map((s) => s.id), ...observed])];
+  };
+
+  return { pass, keys };
+};
+
+interface Picture {
+  readonly wanted: Revision;
+  /** Start configurations of the groups in play, where they can be built. */
+  readonly specs: ReadonlyMap<GroupId, InstanceSpec>;
+  readonly input: Parameters<typeof planRollout>[0];
+}
+
+const again = (at: Instant): Pass => ({ kind: "again", at });
+
+const countsOf = (group: GroupObservation): GroupCounts => {
+  const count = (state: string): number => group.instances.filter((i) => i.state === state).length;
+  return {
+    ready: count("ready"),
+    starting: count("starting"),
+    draining: count("draining"),
+    failed: count("failed"),
+    failuresInARow: group.failuresInARow,
+    lastFailure: group.lastFailure,
+  };
+};

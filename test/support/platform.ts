@@ -1,0 +1,210 @@
+/**
+ * A whole platform for one test: `modelport up` as a process of its own on a fresh data directory and a free port,
+ * and a caller for its API. `stop` ends it the clean way and fails when anything is left behind.
+ */
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { expect } from "vitest";
+import { runningState } from "../../src/supervise.ts";
+import type { PlatformState } from "../../src/supervise.ts";
+import { identify } from "../../src/telemetry/process-identity.ts";
+
+export const REPO = resolve(import.meta.dirname, "../..");
+/** Environments and uv are shared between tests, as they are between versions: content-addressed and read-only. */
+export const SHARED_CACHE = join(REPO, "node_modules", ".cache", "modelport-test");
+
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+  readonly headers: Headers;
+}
+
+export interface Profile {
+  readonly endpoint: string;
+  readonly domain: string;
+  readonly user: string;
+  readonly password: string;
+  readonly project: { readonly id: string; readonly name: string };
+}
+
+/** Waits until `check` gives something else than null; says what it waited for when it does not come. */
+export const until = async <T>(
+  what: string,
+  check: () => Promise<T | null> | T | null,
+  timeoutMs = 60_000,
+): Promise<T> => {
+  const deadline = performance.now() + timeoutMs;
+  let last: unknown = null;
+  while (performance.now() < deadline) {
+    try {
+      const found = await check();
+      if (found !== null) return found;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((done) => setTimeout(done, 25));
+  }
+  throw new Error(`waited ${timeoutMs} ms in vain for ${what}`, { cause: last });
+};
+
+/** Every process whose command line or working files name the directory: what a leak would look like. */
+export const processesOf = (dir: string): readonly string[] =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+        const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
+        const ours = command.includes(dir) || environment.includes(dir);
+        return ours && identify(Number(pid)) !== null && Number(pid) !== process.pid
+          ? [`${pid} ${command}`]
+          : [];
+      } catch {
+        return [];
+      }
+    });
+
+export class Platform {
+  readonly dataDir: string;
+  readonly #env: Readonly<Record<string, string>>;
+  #child: ChildProcess | null = null;
+  #token: string | null = null;
+  output = "";
+
+  constructor(env: Readonly<Record<string, string>> = {}) {
+    this.dataDir = mkdtempSync(join(tmpdir(), "modelport-e2e-"));
+    this.#env = env;
+  }
+
+  get environment(): Record<string, string | undefined> {
+    return { ...process.env, MODELPORT_DATA: this.dataDir, MODELPORT_PORT: "0", NO_COLOR: "1", ...this.#env };
+  }
+
+  get state(): PlatformState {
+    const state = runningState(this.dataDir);
+    if (state === null) throw new Error(`the platform does not run; it printed:\n${this.output}`);
+    return state;
+  }
+
+  get profile(): Profile {
+    return JSON.parse(readFileSync(join(this.dataDir, "cli.json"), "utf8")) as Profile;
+  }
+
+  async start(): Promise<this> {
+    const child = spawn(process.execPath, [join(REPO, "src/main.ts"), "up"], {
+      cwd: REPO,
+      env: this.environment,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#child = child;
+    child.stdout.on("data", (chunk: Buffer) => (this.output += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (this.output += chunk.toString()));
+    await until("the platform to answer", async () => {
+      if (child.exitCode !== null) throw new Error(this.output);
+      const state = runningState(this.dataDir);
+      if (state?.roles.gateway === undefined) return null;
+      return (await fetch(`${state.url}/healthz`)).ok ? true : null;
+    });
+    return this;
+  }
+
+  /** Ends it as Ctrl-C does and checks that nothing stays behind. */
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (child !== null && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((done) => child.once("exit", done));
+      child.kill("SIGINT");
+      await ended;
+    }
+    await until(
+      "no process left",
+      () => (processesOf(this.dataDir).length === 0 ? true : null),
+      10_000,
+    ).catch(() => {
+      expect(processesOf(this.dataDir), "processes left behind").toEqual([]);
+    });
+    rmSync(this.dataDir, { recursive: true, force: true });
+  }
+
+  /** `kill -9` of the supervisor. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === null) return;
+    const ended = new Promise((done) => child.once("exit", done));
+    child.kill("SIGKILL");
+    await ended;
+  }
+
+  async token(): Promise<string> {
+    if (this.#token !== null) return this.#token;
+    const { domain, user, password, project } = this.profile;
+    this.#token = await this.login({ domain, user, password, project: project.name });
+    return this.#token;
+  }
+
+  async login(who: { domain: string; user: string; password: string; project: string }): Promise<string> {
+    const answer = await fetch(`${this.state.url}/v3/auth/tokens`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        auth: {
+          identity: {
+            methods: ["password"],
+            password: { user: { name: who.user, password: who.password, domain: { name: who.domain } } },
+          },
+          scope: { project: { name: who.project } },
+        },
+      }),
+    });
+    const token = answer.headers.get("x-subject-token");
+    if (answer.status !== 201 || token === null)
+      throw new Error(`login: ${answer.status} ${await answer.text()}`);
+    return token;
+  }
+
+  /** Calls the platform; `path` may hold {project_id}. */
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer> {
+    const answer = await fetch(this.state.url + path.replace("{project_id}", this.profile.project.id), {
+      method,
+      headers: {
+        "x-auth-token": await this.token(),
+        ...(body === undefined || body instanceof Uint8Array ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined
+        ? {}
+        : { body: body instanceof Uint8Array ? body.slice().buffer : JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    let parsed: unknown = text;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      // Not JSON: the text itself.
+    }
+    return { status: answer.status, body: parsed, headers: answer.headers };
+  }
+
+  /** Runs the command line against this platform. */
+  async cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const child = spawn(process.execPath, [join(REPO, "src/main.ts"), ...args], {
+      cwd: REPO,
+      env: this.environment,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+    const code = await new Promise<number>((done) => child.once("close", (exit) => done(exit ?? 1)));
+    return { code, stdout, stderr };
+  }
+}
