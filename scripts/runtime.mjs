@@ -104,9 +104,13 @@ export const handOver = (command, args) =>
   new Promise((resolve) => {
     const child = spawn(command, args, { stdio: "inherit" });
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+      let passedAt = 0;
       process.on(signal, () => {
-        // Ctrl-C on a terminal reaches the child by itself; a second one would look like impatience.
-        if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+        // Ctrl-C on a terminal reaches the child by itself. Elsewhere a signal to the whole group arrives here several
+        // times (npm and every wrapper pass it on), and the child must not take that for someone who insists.
+        if ((signal === "SIGINT" && process.stdin.isTTY) || Date.now() - passedAt < 1000) return;
+        passedAt = Date.now();
+        child.kill(signal);
       });
     }
     child.once("error", (error) =>

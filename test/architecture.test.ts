@@ -7,7 +7,19 @@ import type { Exception, Rule } from "./support/architecture.ts";
 import { readSource } from "./support/source-text.ts";
 
 /** Files that break a rule for a reason. Keep it short: an entry that is no longer needed fails the test. */
-const EXCEPTIONS: readonly Exception[] = [];
+const EXCEPTIONS: readonly Exception[] = [
+  { file: "src/gateway/timer.ts", rule: "time", reason: "one timer per request: too hot for Clock.sleep" },
+  {
+    file: "src/modelserver/timers.ts",
+    rule: "time",
+    reason: "one timer per prediction: too hot for Clock.sleep",
+  },
+  {
+    file: "src/telemetry/process-identity.ts",
+    rule: "processes",
+    reason: "asks ps who a process is where there is no /proc",
+  },
+];
 
 const root = join(import.meta.dirname, "..");
 

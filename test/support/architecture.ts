@@ -48,7 +48,16 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Files directly in src/: they put the parts together, so they import anything, and nothing imports them. */
-export const COMPOSITION = ["main.ts", "control.ts", "supervise.ts", "config.ts"];
+export const COMPOSITION = [
+  "main.ts",
+  "command-line.ts",
+  "config.ts",
+  "control.ts",
+  "doctor.ts",
+  "gateway.ts",
+  "platform-control.ts",
+  "supervise.ts",
+];
 
 /** Packages that only some folders may load. */
 const RESERVED: readonly {
@@ -66,8 +75,7 @@ const RESERVED: readonly {
     rule: "processes",
     allowed: (file) =>
       /^src\/(?:runners|environments|modelserver)\//.test(file) ||
-      file === "src/main.ts" ||
-      file === "src/supervise.ts",
+      /^src\/(?:main|supervise|platform-control|doctor)\.ts$/.test(file),
   },
   {
     packages: /^(?:node:)?timers(?:\/promises)?$/,
