@@ -92,7 +92,9 @@ const HOST_VARIABLES = /^(?:PATH|LANG|LC_ALL|LC_CTYPE|TZ|TMPDIR|OPENBLAS_CORETYP
 
 const pick = (env: Readonly<Record<string, string | undefined>>, names: RegExp): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(env).flatMap(([name, value]) => (value !== undefined && names.test(name) ? [[name, value]] : [])),
+    Object.entries(env).flatMap(([name, value]) =>
+      value !== undefined && names.test(name) ? [[name, value]] : [],
+    ),
   );
 
 /** uv does not read pip's variables: those that name packages' sources are handed to it under its own names. */

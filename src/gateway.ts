@@ -10,7 +10,10 @@ import { createLogger } from "./telemetry/logger.ts";
 
 export const startGateway = async (config: Config): Promise<{ close(): Promise<void> }> => {
   const run = join(config.dataDir, "run");
-  const accessLog = createWriteStream(join(config.dataDir, "logs", "platform", "access.log"), { flags: "a", mode: 0o600 });
+  const accessLog = createWriteStream(join(config.dataDir, "logs", "platform", "access.log"), {
+    flags: "a",
+    mode: 0o600,
+  });
   const gateway = await runGateway({
     host: config.host,
     port: config.port,

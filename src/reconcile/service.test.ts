@@ -37,6 +37,7 @@ const openControl = async (store: Store, runner: FakeRunner, clock: FakeClock) =
     settings: {
       workersPerInstance: 1,
       predictTimeoutMs: 1000,
+      startTimeoutMs: 1_200_000,
       drainTimeoutMs: 1000,
       instanceConcurrency: 64,
       queueMax: 256,
