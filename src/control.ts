@@ -93,7 +93,7 @@ async function* interleave<T>(sources: readonly AsyncIterator<T>[]): AsyncIterab
       }
     }
   } finally {
-    await Promise.all(sources.map((source) => source.return?.()));
+    await Promise.all(sources.map((source) => source.return?.() ?? Promise.resolve()));
   }
 }
 

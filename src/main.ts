@@ -11,7 +11,7 @@ enableCompileCache(fileURLToPath(new URL("../node_modules/.cache/modelport-compi
 
 const [first, ...rest] = process.argv.slice(2);
 
-switch (first) {
+switch (first ?? "") {
   case "modelserver": {
     const { runModelserver } = await import("./modelserver/main.ts");
     const spec = rest[rest.indexOf("--spec") + 1];
