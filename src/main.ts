@@ -11,7 +11,9 @@ enableCompileCache(fileURLToPath(new URL("../node_modules/.cache/modelport-compi
 
 const [first, ...rest] = process.argv.slice(2);
 
-switch (first ?? "") {
+const role = first ?? "";
+
+switch (role) {
   case "modelserver": {
     const { runModelserver } = await import("./modelserver/main.ts");
     const spec = rest[rest.indexOf("--spec") + 1];
@@ -24,7 +26,7 @@ switch (first ?? "") {
   case "control":
   case "gateway": {
     const { runRole } = await import("./supervise.ts");
-    await runRole(first);
+    await runRole(role);
     break;
   }
   default: {
