@@ -6,8 +6,7 @@ import { randomUUID } from "node:crypto";
 import { link, mkdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { isAlive, self } from "../telemetry/process-identity.ts";
-import { parseIdentity } from "./recorded-process.ts";
+import { isAlive, parseIdentity, self } from "../telemetry/process-identity.ts";
 
 const LOOK_AGAIN_MS = 200;
 

@@ -16,14 +16,13 @@ import { pathToFileURL } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { OLDEST_PYTHON_MINOR, engineSet, pythonOfRuntime } from "../core/engines.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { identify, isAlive, self } from "../telemetry/process-identity.ts";
+import { identify, isAlive, parseIdentity, self, sendSignal } from "../telemetry/process-identity.ts";
 import { acquireBuildLock } from "./build-lock.ts";
-import { killGroup, runCommand } from "./command.ts";
+import { runCommand } from "./command.ts";
 import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
 import { findInterpreter } from "./interpreter.ts";
 import type { Interpreter, InterpreterSearch } from "./interpreter.ts";
 import { planRequirements } from "./plan.ts";
-import { parseIdentity } from "./recorded-process.ts";
 import { requirementOf } from "./requirements.ts";
 import type { Requirement } from "./requirements.ts";
 import {
@@ -191,7 +190,7 @@ class DirectoryEnvironments implements Environments {
       const owner = parseIdentity(await readFile(join(path, "owner.json"), "utf8").catch(() => ""));
       if (owner !== null && isAlive(owner)) continue;
       const program = parseIdentity(await readFile(join(path, "program.json"), "utf8").catch(() => ""));
-      if (program !== null && isAlive(program)) killGroup(program.pid);
+      if (program !== null && isAlive(program)) sendSignal(program.pid, "SIGKILL", "group");
       await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       this.deps.logger.info({ name }, "removed an unfinished environment");
     }

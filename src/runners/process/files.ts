@@ -1,10 +1,10 @@
 /**
  * The process runner's files, and the lock that keeps a second runner away from them:
  *
- *   instances/runner.lock                 who runs here: pid and birth
+ *   instances/runner.lock                 who runs here: pid and start
  *   instances/<group>/group.json          the group's specification and the next instance number
  *   instances/<group>/<n>/spec.json       what the instance program was started with (LaunchSpec)
- *                         process.json    its pid and birth; written right after the start
+ *                         process.json    its pid and start; written right after the start
  *                         address.json    written by the instance once it listens
  *                         ending          it was told to end
  *                         scratch/        its own
@@ -17,8 +17,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, w
 import { join } from "node:path";
 import type { GroupId } from "../../core/ids.ts";
 import type { GroupSpec } from "../runner.ts";
-import type { ProcessIdentity } from "./identity.ts";
-import { identify, isAlive } from "./identity.ts";
+import { identify, isAlive } from "../../telemetry/process-identity.ts";
+import type { ProcessIdentity } from "../../telemetry/process-identity.ts";
 
 export interface GroupRecord {
   readonly spec: GroupSpec;
@@ -124,5 +124,5 @@ export const lock = (files: RunnerFiles): (() => void) => {
 
 const isOwn = (path: string, self: ProcessIdentity): boolean => {
   const holder = readJson(path) as ProcessIdentity | null;
-  return holder?.pid === self.pid && holder.born === self.born;
+  return holder?.pid === self.pid && holder.startedAt === self.startedAt;
 };
