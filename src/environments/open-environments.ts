@@ -9,7 +9,7 @@
  * recognised by its owner being gone, its still running installer is ended, and it is removed at the next open.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { access, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -170,10 +170,11 @@ class DirectoryEnvironments implements Environments {
       const handedOut = this.handedOut.get(key);
       if (!/^[0-9a-f]{64}$/.test(key) || used.has(key) || this.flights.has(key)) continue;
       if (handedOut !== undefined && now - handedOut < GRACE_MS) continue;
-      // Out of sight first, by one rename: an environment that is half deleted is never found.
+      // Out of sight first, by one rename: an environment that is half deleted is never found. In the same turn as the
+      // look at who has it: one that is asked for from now on is not there any more and is built.
       const aside = join(this.scratch, randomUUID());
-      await mkdir(aside, { recursive: true });
-      await rename(join(this.deps.root, key), join(aside, "env"));
+      mkdirSync(aside, { recursive: true });
+      renameSync(join(this.deps.root, key), join(aside, "env"));
       await rm(aside, { recursive: true, force: true });
       this.handedOut.delete(key);
       freed.push(key);
@@ -271,14 +272,18 @@ class DirectoryEnvironments implements Environments {
     const left = new Promise<never>((_, reject) => {
       leave = () => reject(signal.reason as Error);
       signal.addEventListener("abort", leave, { once: true });
+      if (signal.aborted) leave();
     });
     try {
       return await Promise.race([flight.result, left]);
     } finally {
       signal.removeEventListener("abort", leave);
       flight.listeners.delete(listener);
-      if (flight.listeners.size === 0)
+      if (flight.listeners.size === 0) {
+        // Forgotten at once: whoever asks from now on gets a flight of their own, not the end of this one.
+        this.forget(flight);
         flight.abort.abort(new Error("nobody waits for this environment any more"));
+      }
     }
   }
 
@@ -321,8 +326,9 @@ class DirectoryEnvironments implements Environments {
     try {
       const built = await this.record(key);
       if (built !== null) return { kind: "built", record: built, reused: true };
-      await mkdir(work, { recursive: true });
-      await writeFile(join(work, "owner.json"), JSON.stringify(self()));
+      // In one turn: a sweep takes a folder without an owner for a leftover.
+      mkdirSync(work, { recursive: true });
+      writeFileSync(join(work, "owner.json"), JSON.stringify(self()));
       const run = this.runner(work, signal);
       const tools = { tools: this.deps.tools, scratch: join(work, "tools"), run };
       const uv = await obtainUv(tools, interpreter, onLog);
@@ -381,8 +387,7 @@ class DirectoryEnvironments implements Environments {
       await this.publish(key, work, record, run);
       return { kind: "built", record, reused: false };
     } finally {
-      await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      await release();
+      await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }).finally(release);
     }
   }
 
