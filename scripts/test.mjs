@@ -19,29 +19,43 @@ const add = (name, counts) => {
 };
 const heading = (text) => process.stdout.write(`\n${text}\n`);
 
-/** The store's suite runs on a real PostgreSQL; Debian's package is enough. */
-const ensurePostgres = () => {
-  const versions = "/usr/lib/postgresql";
-  if (existsSync(versions) && readdirSync(versions).length > 0) return;
-  if (spawnSync("initdb", ["--version"]).status === 0) return;
-  const isDebian = existsSync("/etc/debian_version") && process.getuid?.() === 0;
-  if (!isDebian) {
-    process.stdout.write(
-      "PostgreSQL is not installed; install it (initdb, postgres) for its tests to run.\n",
-    );
+const works = (program, ...args) => spawnSync(program, args, { stdio: "ignore" }).status === 0;
+
+/** What the tests need of the machine beyond Node, and the Debian packages that bring it. */
+const NEEDS = [
+  {
+    what: "PostgreSQL (initdb, postgres)",
+    packages: ["postgresql"],
+    isThere: () =>
+      works("initdb", "--version") ||
+      (existsSync("/usr/lib/postgresql") && readdirSync("/usr/lib/postgresql").length > 0),
+  },
+  {
+    what: "Python 3 with pip and venv",
+    packages: ["python3", "python3-pip", "python3-venv"],
+    isThere: () => works("python3", "-m", "pip", "--version") && works("python3", "-c", "import ensurepip"),
+  },
+  { what: "git", packages: ["git"], isThere: () => works("git", "--version") },
+  { what: "curl", packages: ["curl"], isThere: () => works("curl", "--version") },
+  { what: "ps", packages: ["procps"], isThere: () => works("ps", "--version") },
+];
+
+/** Installs what is missing where we may (Debian, root); says what is missing where we may not. */
+const ensureMachine = () => {
+  const missing = NEEDS.filter((need) => !need.isThere());
+  if (missing.length === 0) return;
+  const names = missing.map((need) => need.what).join(", ");
+  if (!existsSync("/etc/debian_version") || process.getuid?.() !== 0) {
+    process.stdout.write(`Missing on this machine: ${names}. The tests that need them will fail.\n`);
     return;
   }
-  heading("Installing PostgreSQL for the tests (apt-get) …");
+  heading(`Installing with apt-get: ${names} …`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const apt = (...args) =>
     spawnSync("apt-get", ["-qq", ...args], { env, stdio: ["ignore", "ignore", "inherit"] }).status === 0;
-  if (
-    !(
-      apt("install", "-y", "--no-install-recommends", "postgresql") ||
-      (apt("update") && apt("install", "-y", "--no-install-recommends", "postgresql"))
-    )
-  ) {
-    process.stdout.write("PostgreSQL could not be installed; install it by hand for its tests to run.\n");
+  const install = ["install", "-y", "--no-install-recommends", ...missing.flatMap((need) => need.packages)];
+  if (!(apt(...install) || (apt("update") && apt(...install)))) {
+    process.stdout.write(`apt-get could not install ${names}. The tests that need them will fail.\n`);
   }
 };
 
@@ -56,7 +70,6 @@ const vitest = async (project) => {
         "run",
         "--project",
         project,
-        "--passWithNoTests",
         "--reporter=default",
         "--reporter=json",
         `--outputFile.json=${file}`,
@@ -77,10 +90,10 @@ const python = async () => {
   add("python", readUnittest(output, ok));
 };
 
+ensureMachine();
 heading("Checks");
 const failedChecks = await runChecks(CHECKS);
 add("checks", { passed: CHECKS.length - failedChecks.length, failed: failedChecks.length, skipped: 0 });
-ensurePostgres();
 await vitest("unit");
 await vitest("system");
 await python();
