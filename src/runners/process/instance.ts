@@ -92,7 +92,8 @@ export const adoptInstance = (
     (readJson(join(directory, "process.json")) as ProcessIdentity | null) ??
     findByArgument(join(directory, "spec.json"));
   if (spec === null || who === null || !isAlive(who)) {
-    if (who !== null) sweepGroup(who);
+    if (who !== null && isAlive(who)) sendSignal(who.pid, "SIGKILL", "group");
+    else if (who !== null) sweepGroup(who);
     remove(directory);
     return null;
   }
