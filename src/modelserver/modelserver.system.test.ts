@@ -5,8 +5,9 @@ import type { IncomingMessage } from "node:http";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { isAlive, removeInstances, startInstance, until } from "../../test/support/instance.ts";
+import { isAlive, removeInstances, startInstance } from "../../test/support/instance.ts";
 import type { Instance } from "../../test/support/instance.ts";
+import { until } from "../../test/support/until.ts";
 import { plainPython, sklearnPython, xgboostPython } from "../../test/support/python-env.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../examples");

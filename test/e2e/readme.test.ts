@@ -1,15 +1,14 @@
 /** Runs the commands of README.md in their order, as a reader would: what it shows works, or this fails. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
-import { ROOT, RealPlatform } from "../support/real-platform.ts";
+import { Platform, REPO } from "../support/platform.ts";
 
-const platform = new RealPlatform();
-beforeAll(() => platform.open());
-afterAll(() => platform.close());
+const platform = new Platform();
+afterAll(() => platform.stop());
 
-const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+const readme = readFileSync(join(REPO, "README.md"), "utf8");
 
 /** The lines of the `sh` blocks, continued lines joined, comments dropped. */
 const commands = [...readme.matchAll(/^```sh\n([\s\S]*?)^```/gm)]
@@ -46,6 +45,6 @@ test("its commands work, one after the other", { timeout: 900_000 }, async () =>
 
 test("every file it links to exists", () => {
   for (const [, target = ""] of readme.matchAll(/\]\((?!https?:)([^)#]+)/g)) {
-    expect(() => readFileSync(join(ROOT, target)), target).not.toThrow();
+    expect(() => readFileSync(join(REPO, target)), target).not.toThrow();
   }
 });

@@ -1,24 +1,30 @@
 /** The transcripts beside this file, on the real platform with the real example. */
-import { cp } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ROOT, RealPlatform } from "../support/real-platform.ts";
+import { Platform, REPO } from "../support/platform.ts";
 import { outputLines, outputMatches, readStories } from "../support/story.ts";
 
-const platform = new RealPlatform();
+const platform = new Platform();
+/** Where the reader sits; the example lies in it. */
+let folder = "";
 
 beforeAll(async () => {
-  await platform.open();
-  const { code, output } = await platform.modelport("up", "--detach");
+  const { code, output } = await platform.cli("up", "--detach");
   expect(code, output).toBe(0);
-  await cp(join(ROOT, "examples", "iris"), join(platform.dir, "iris"), { recursive: true });
+  folder = await mkdtemp(join(tmpdir(), "modelport-story-"));
+  await cp(join(REPO, "examples", "iris"), join(folder, "iris"), { recursive: true });
 });
-afterAll(() => platform.close());
+afterAll(async () => {
+  await platform.stop();
+  await rm(folder, { recursive: true, force: true });
+});
 
 for (const story of readStories(import.meta.dirname)) {
   test(story.name, { timeout: 600_000 }, async () => {
     for (const { command, expected, exitCode, line } of story.steps) {
-      const { code, output } = await platform.shell(command, platform.dir);
+      const { code, output } = await platform.shell(command, folder);
       const lines = outputLines(output);
       const where = `${story.name}:${line}\n${lines.join("\n")}`;
       expect(code, where).toBe(exitCode);

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AddressFile, HealthAnswer, LaunchSpec } from "../../src/core/launch.ts";
+import { until } from "./until.ts";
 
 export interface Stats {
   readonly queued: number;
@@ -51,15 +52,6 @@ export interface Instance {
   /** Waits for its end. */
   ended(): Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 }
-
-/** Waits for a condition; fails after a time no healthy run needs. */
-export const until = async (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => {
-  for (let waited = 0; waited < 60_000; waited += 20) {
-    if (await condition()) return;
-    await sleep(20);
-  }
-  throw new Error(`waited in vain for: ${what}`);
-};
 
 export const isAlive = (pid: number): boolean => {
   try {

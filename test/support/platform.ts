@@ -1,6 +1,7 @@
 /**
- * A whole platform for one test: `modelport up` as a process of its own on a fresh data directory and a free port,
- * and a caller for its API. `stop` ends it the clean way and fails when anything is left behind.
+ * A whole platform for one test on a fresh data directory and a free port: `start` runs `modelport up` as a process of
+ * its own, `shell` and `startUntil` run what a user would type, `call` speaks to the API. `stop` ends it the clean way,
+ * whoever started it, and fails when anything is left behind.
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -11,15 +12,31 @@ import { expect } from "vitest";
 import { runningState } from "../../src/supervise.ts";
 import type { PlatformState } from "../../src/supervise.ts";
 import { identify } from "../../src/telemetry/process-identity.ts";
+import { until } from "./until.ts";
+
+export { until } from "./until.ts";
 
 export const REPO = resolve(import.meta.dirname, "../..");
-/** Environments and uv are shared between tests, as they are between versions: content-addressed and read-only. */
-export const SHARED_CACHE = join(REPO, "node_modules", ".cache", "modelport-test");
+const BIN = join(REPO, "bin", "modelport.mjs");
 
 export interface Answer {
   readonly status: number;
   readonly body: unknown;
   readonly headers: Headers;
+}
+
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Both, in the order they came. */
+  readonly output: string;
+}
+
+export interface Ongoing {
+  readonly pressCtrlC: () => void;
+  readonly output: () => string;
+  readonly ended: Promise<number>;
 }
 
 export interface Profile {
@@ -29,26 +46,6 @@ export interface Profile {
   readonly password: string;
   readonly project: { readonly id: string; readonly name: string };
 }
-
-/** Waits until `check` gives something else than null; says what it waited for when it does not come. */
-export const until = async <T>(
-  what: string,
-  check: () => Promise<T | null> | T | null,
-  timeoutMs = 60_000,
-): Promise<T> => {
-  const deadline = performance.now() + timeoutMs;
-  let last: unknown = null;
-  while (performance.now() < deadline) {
-    try {
-      const found = await check();
-      if (found !== null) return found;
-    } catch (error) {
-      last = error;
-    }
-    await new Promise((done) => setTimeout(done, 25));
-  }
-  throw new Error(`waited ${timeoutMs} ms in vain for ${what}`, { cause: last });
-};
 
 /** Every process whose command line or working files name the directory: what a leak would look like. */
 export const processesOf = (dir: string): readonly string[] =>
@@ -111,14 +108,14 @@ export class Platform {
     return this;
   }
 
-  /** Ends it as Ctrl-C does and checks that nothing stays behind. */
+  /** Ends it as Ctrl-C does, one that was started detached with `down`, and checks that nothing stays behind. */
   async stop(): Promise<void> {
     const child = this.#child;
     if (child !== null && child.exitCode === null && child.signalCode === null) {
       const ended = new Promise((done) => child.once("exit", done));
       child.kill("SIGINT");
       await ended;
-    }
+    } else if (runningState(this.dataDir) !== null) await this.cli("down");
     await until(
       "no process left",
       () => (processesOf(this.dataDir).length === 0 ? true : null),
@@ -194,17 +191,55 @@ export class Platform {
   }
 
   /** Runs the command line against this platform. */
-  async cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-    const child = spawn(process.execPath, [join(REPO, "src/main.ts"), ...args], {
-      cwd: REPO,
-      env: this.environment,
-      stdio: ["ignore", "pipe", "pipe"],
+  cli(...args: readonly string[]): Promise<Finished> {
+    return this.run(process.execPath, [join(REPO, "src/main.ts"), ...args]);
+  }
+
+  /** Runs a command to its end, with this platform's settings. */
+  run(command: string, args: readonly string[], cwd = REPO): Promise<Finished> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(command, args, { cwd, env: this.environment, stdio: ["ignore", "pipe", "pipe"] });
+      const texts = { stdout: "", stderr: "", output: "" };
+      for (const name of ["stdout", "stderr"] as const) {
+        child[name].setEncoding("utf8").on("data", (chunk: string) => {
+          texts[name] += chunk;
+          texts.output += chunk;
+        });
+      }
+      child.once("error", reject);
+      child.once("close", (code) => resolve({ code: code ?? 1, ...texts }));
     });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-    const code = await new Promise<number>((done) => child.once("close", (exit) => done(exit ?? 1)));
-    return { code, stdout, stderr };
+  }
+
+  /** Runs a line of a transcript; `modelport` in it is ours. */
+  shell(line: string, cwd = REPO): Promise<Finished> {
+    const shim = `modelport() { '${process.execPath}' '${BIN}' "$@"; }`;
+    return this.run("bash", ["-c", `${shim}\n${line}`], cwd);
+  }
+
+  /** Starts something that goes on, and resolves once its output contains `text`. */
+  startUntil(command: string, args: readonly string[], text: string): Promise<Ongoing> {
+    return new Promise((resolve, reject) => {
+      // A group of its own: Ctrl-C on a terminal reaches every process of it, npm and shells included.
+      const child = spawn(command, args, {
+        cwd: REPO,
+        env: this.environment,
+        stdio: ["ignore", "pipe", "pipe"],
+        detached: true,
+      });
+      const pressCtrlC = (): void => {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGINT");
+      };
+      let output = "";
+      const ended = new Promise<number>((done) => child.once("close", (code) => done(code ?? 1)));
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding("utf8").on("data", (chunk: string) => {
+          output += chunk;
+          if (output.includes(text)) resolve({ pressCtrlC, output: () => output, ended });
+        });
+      }
+      child.once("error", reject);
+      void ended.then((code) => reject(new Error(`${command} ended with ${code}:\n${output}`)));
+    });
   }
 }

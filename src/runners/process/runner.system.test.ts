@@ -8,6 +8,7 @@ import { systemClock } from "../../telemetry/clock.ts";
 import { identify, isAlive } from "../../telemetry/process-identity.ts";
 import type { GroupSpec, InstanceObservation, Runner } from "../runner.ts";
 import { SERVICE, runnerSuite } from "../runner.suite.ts";
+import { until as waitUntil } from "../../../test/support/until.ts";
 import { openProcessRunner } from "./runner.ts";
 
 const PROGRAM = resolve(import.meta.dirname, "../../../test/support/fake-instance.mjs");
@@ -46,11 +47,7 @@ const group = (id: string, replicas: number, behaviour: string, startTimeoutMs =
 });
 
 const until = async (condition: () => boolean | Promise<boolean>): Promise<void> => {
-  for (let i = 0; i < 1000; i += 1) {
-    if (await condition()) return;
-    await systemClock.sleep(20);
-  }
-  throw new Error("the condition did not come true");
+  await waitUntil("the runner to get there", condition);
 };
 
 /** Pids of instance programs started from this data directory. */
