@@ -1,6 +1,6 @@
 /**
  * The texts of the history shown to users: tables 2-6 (AI applications) and 3-15 (services) of the inference guide, in
- * its English wording and with its severities, plus the few lines only this platform has (at the end of each group).
+ * its English wording and with its severities, as far as they happen here, plus the lines only this platform has.
  * Nobody else writes event sentences. Functions return an event without its moment; the writer adds `occurredAt`.
  */
 import type { HistoryEvent } from "./model.ts";
@@ -29,44 +29,14 @@ export const at = (event: EventText, occurredAt: HistoryEvent["occurredAt"]): Hi
 export const modelEvents = {
   // --- table 2-6 ----------------------------------------------------------------------------------------------
   importStarted: () => normal("The model starts to import."),
-  imageFailed: () => abnormal("Failed to create the image."),
   imageFailedSeeLog: (logTail: string) =>
     abnormal(`Failed to create the image. For details, see image creation logs.\n${logTail}`),
-  imageInternalError: () =>
-    abnormal("Failed to create the image due to an internal system error. Contact technical support."),
-  dependenciesUnsupported: () => abnormal("The custom image does not support specified dependencies."),
-  swrLocationUnsupported: () => abnormal("Only custom images support swr_location."),
-  imageTaskState: (state: string) => normal(`The image creation task is in the ${state} state.`),
-  parameterInvalid: (parameter: string) =>
-    abnormal(`Invalid parameter value ${parameter} exists in the model configuration file.`),
-  dataTooLarge: (what: string, limitGb: number) =>
-    abnormal(`Failed to import data because ${what} is larger than ${limitGb} GB.`),
-  fileTooLarge: (file: string, limitGb: number) =>
-    abnormal(`Failed to import model file ${file} because it is larger than ${limitGb} GB.`),
-  imageTimedOut: (minutes: number) =>
-    abnormal(`Creating the image timed out. The timeout duration is ${minutes} minutes.`),
-  descriptionUpdated: () => normal("Model description updated."),
   imported: () => normal("The model imported."),
   fileImported: () => normal("Model file imported."),
   sizeCalculated: () => normal("Model size calculated."),
-  importFailed: () => abnormal("Failed to import the model."),
   importFailedBecause: (reason: string) => abnormal(because("Failed to import the model.", reason)),
-  copyFailed: () => abnormal("Failed to copy the model file. Check whether you have the OBS permission."),
-  imageCreated: () => normal("Image created."),
-  imageTaskStarted: () => normal("The image creation task started."),
-  environmentTaskStarted: () => normal("The environment image creation task started."),
   environmentRequested: () => normal("Request for creating an environment image received."),
-  imageRequested: () => normal("Request for creating an image received."),
   environmentReused: () => normal("An existing environment image is used."),
-  subpathMissing: (subpath: string, path: string) =>
-    abnormal(`Failed to calculate the model size. Subpath ${subpath} does not exist in path ${path}.`),
-  modelFileMissing: (type: string, path: string) =>
-    abnormal(`Failed to calculate the model size. Model of the ${type} type does not exist in path ${path}.`),
-  modelFileAmbiguous: (type: string, path: string) =>
-    warning(
-      `Failed to calculate the model size. More than one ${type} model file is stored in path ${path}.`,
-    ),
-  systemUpgrading: () => normal("The system is being upgraded. Try again later."),
   // --- this platform ------------------------------------------------------------------------------------------
   /** A line of the build's log that says what it is at: `Downloading numpy (16.3MiB)`. */
   environmentProgress: (line: string) => normal(`Environment: ${line}`),
@@ -84,36 +54,20 @@ export const modelEvents = {
 export const serviceEvents = {
   // --- table 3-15 ---------------------------------------------------------------------------------------------
   deployStarted: () => normal("The service starts to be deployed."),
-  resourcesInsufficient: () => abnormal("Insufficient resources. Wait until idle resources are sufficient."),
-  schedulingFailed: (resource: string, information: string) =>
-    abnormal(`Insufficient ${resource}. The scheduling failed. Supplementary information: ${information}`),
-  imageStarted: () => normal("The image starts to be created."),
-  imageFailed: (model: string, logTail: string) =>
-    abnormal(`Failed to create model image ${model}. For details, see logs:\n${logTail}`),
-  imageCreated: () => normal("The image created."),
   deployFailed: (reason: string) => abnormal(because("The service failed.", reason)),
   updateFailedRollingBack: (reason: string) =>
     abnormal(because("Failed to update the service. Perform a rollback.", reason)),
   updateRolledBack: (reason: string) =>
     normal(because("Failed to update the service. The update has been rolled back.", reason)),
-  rollbackFailed: (reason: string) =>
-    abnormal(because("Failed to update the service. The rollback failed.", reason)),
   updating: () => normal("The service is being updated."),
   starting: () => normal("The service is being started."),
   stopping: () => normal("The service is being stopped."),
   stopped: () => normal("The service stopped."),
-  stopFailed: (reason: string) => abnormal(because("Failed to stop the service.", reason)),
   autoStopDisabled: () => normal("Auto stop is disabled."),
   /** `after` with its unit, as the schedule says it: `2 HOURS`. */
   autoStopEnabled: (after: string) => normal(`Auto stop is enabled. The service will stop after ${after}.`),
   autoStopped: () => normal("The service stops when the auto stop time expires."),
-  autoStopFailed: (reason: string) => abnormal(because("Failed to automatically stop the service.", reason)),
-  stoppedByQuota: () => abnormal("The service is stopped because the quota exceeds the upper limit."),
-  instancesDeleted: (pool: string) => normal(`Service instances deleted from resource pool ${pool}.`),
-  instancesStopped: (pool: string) => normal(`Service instances stopped in resource pool ${pool}.`),
   running: (service: string) => normal(`Service ${service} started.`),
-  startFailed: (service: string, reason: string) =>
-    abnormal(because(`Failed to start service ${service}.`, reason)),
   deployTimeout: (reason: string) => abnormal(because("Service deployment timed out.", reason)),
   // --- this platform ------------------------------------------------------------------------------------------
   updated: () => normal("The service has been updated."),

@@ -20,10 +20,8 @@ export type InstanceId = Brand<string, "instance">;
 export type Instant = Brand<number, "epochMs">;
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const HEX32 = /^[0-9a-f]{32}$/;
 
 export const isUuid = (text: string): boolean => UUID.test(text);
-export const isHex32 = (text: string): boolean => HEX32.test(text);
 export const instant = (epochMs: number): Instant => epochMs as Instant;
 /** Turns a random UUID into the 32-hex form of project, domain and user ids. */
 export const hex32 = <T extends DomainId | ProjectId | UserId>(uuid: string): T =>
