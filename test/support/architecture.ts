@@ -75,7 +75,7 @@ const RESERVED: readonly {
     rule: "processes",
     allowed: (file) =>
       /^src\/(?:runners|environments|modelserver)\//.test(file) ||
-      /^src\/(?:main|supervise|platform-control|doctor)\.ts$/.test(file),
+      /^src\/(?:supervise|platform-control|doctor)\.ts$/.test(file),
   },
   {
     packages: /^(?:node:)?timers(?:\/promises)?$/,
