@@ -28,6 +28,7 @@ export const LIMITS = {
   cascadeDelete: limit(20, "count", "versions deleted by one call with `cascade=true`"),
   modelBytes: limit(20 * 1024 ** 3, "bytes", "files of an AI application imported from OBS, together"),
   modelFileBytes: limit(5 * 1024 ** 3, "bytes", "one file of an AI application imported from OBS"),
+  modelFiles: limit(100_000, "count", "files of an AI application imported from OBS"),
   objectBytes: limit(20 * 1024 ** 3, "bytes", "one object of a bucket"),
   servicesPerProject: limit(20, "count", "real-time services of a project"),
   configEntries: limit(20, "count", "versions served by one service at a time"),
@@ -42,5 +43,6 @@ export const LIMITS = {
   deleteMany: limit(50, "count", "services deleted by one call"),
   jsonBodyBytes: limit(1024 * 1024, "bytes", "JSON body of an API call"),
   jsonDepth: limit(64, "levels", "nesting of a JSON body"),
+  eventsKept: limit(1000, "count", "events kept of one AI application version or service, the newest"),
   logTail: limit(10_000, "count", "lines of an instance log in one answer (`tail`)"),
 } as const satisfies Record<string, Limit>;

@@ -4,6 +4,7 @@
  */
 import type { Problem } from "./errors.ts";
 import type { EngineName } from "./engines.ts";
+import { LIMITS } from "./limits.ts";
 import { nearest } from "./nearest.ts";
 
 export interface PackageFile {
@@ -28,10 +29,11 @@ export interface LayoutCheck {
 }
 
 const GB = 1024 ** 3;
+
 export const PACKAGE_LIMITS = {
-  totalBytes: 20 * GB,
-  fileBytes: 5 * GB,
-  files: 100_000,
+  totalBytes: LIMITS.modelBytes.value,
+  fileBytes: LIMITS.modelFileBytes.value,
+  files: LIMITS.modelFiles.value,
 } as const;
 
 /** How each engine's model file is recognised, at the root of `model`. */

@@ -1,14 +1,13 @@
 /** Histories of models and services: appended inside the transaction of what they tell about, read by filter. */
 import { sql } from "kysely";
 import { instant } from "../core/ids.ts";
+import { LIMITS } from "../core/limits.ts";
 import type { HistoryEvent } from "../core/model.ts";
 import type { Database, WriteTx } from "./db.ts";
 import { contains } from "./patterns.ts";
 import type { EventRow } from "./schema.ts";
 import type { EventFilter, EventStore } from "./store.ts";
 
-/** Of one model or service, as many as a page of the API can show; a crash loop over weeks fills no disk. */
-export const EVENTS_KEPT = 1000;
 /** Rows of one insert; both databases limit the number of parameters. */
 const BATCH = 500;
 
@@ -93,7 +92,7 @@ export const createEventStore = (db: Database): EventStore => {
                 .as("newest"),
             )
             .select("newest.id")
-            .where("newest.place", ">", EVENTS_KEPT),
+            .where("newest.place", ">", LIMITS.eventsKept.value),
         )
         .execute();
     },

@@ -1,6 +1,7 @@
 /** What the store promises about AI applications and their histories; part of store.suite.ts. */
 import { describe, expect, test } from "vitest";
 import { instant } from "../core/ids.ts";
+import { LIMITS } from "../core/limits.ts";
 import type { Model, Published } from "../core/model.ts";
 import {
   OTHER_PROJECT,
@@ -9,7 +10,6 @@ import {
   sampleModel,
   sampleService,
 } from "../../test/support/store-samples.ts";
-import { EVENTS_KEPT } from "./events.ts";
 import { event, everything } from "./store.suite.ts";
 import type { StoreUnderTest } from "./store.suite.ts";
 import type { ModelFilter } from "./store.ts";
@@ -256,11 +256,11 @@ export const modelsSuite = (given: () => StoreUnderTest): void => {
       const { events } = given().store;
       const busy = await create();
       const calm = await create({ version: "0.0.2" });
-      const told = Array.from({ length: EVENTS_KEPT + 5 }, (_, n) => event(`event ${n}`));
+      const told = Array.from({ length: LIMITS.eventsKept.value + 5 }, (_, n) => event(`event ${n}`));
       await events.noteModel(busy.id, told);
       await events.prune({ models: instant(0), services: instant(0) });
       const { total, rows } = await events.ofModel(busy.id, everything);
-      expect(total).toBe(EVENTS_KEPT);
+      expect(total).toBe(LIMITS.eventsKept.value);
       expect(rows.at(-1)?.info).toBe(told.at(-1)?.info);
       expect((await events.ofModel(calm.id, everything)).total).toBe(1);
     });

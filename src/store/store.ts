@@ -204,7 +204,7 @@ export interface EventStore {
   ofService(id: ServiceId, filter: EventFilter): Promise<{ total: number; rows: readonly HistoryEvent[] }>;
   /** Appends to a model's history. */
   noteModel(id: ModelId, events: readonly HistoryEvent[]): Promise<void>;
-  /** Forgets what is older than this, and of every model and service all but the newest EVENTS_KEPT (events.ts). */
+  /** Forgets what is older than this, and of every model and service all but the newest LIMITS.eventsKept. */
   prune(before: { models: Instant; services: Instant }): Promise<void>;
 }
 
