@@ -66,7 +66,7 @@ const RESTART_MS_MIN = 200;
 const RESTART_MS_MAX = 10_000;
 /** A role that ran this long had recovered: its next restart is quick again. */
 const STEADY_MS = 30_000;
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 
 const stateFile = (dataDir: string): string => join(dataDir, "run", "supervisor.json");
 
