@@ -29,7 +29,7 @@ import { systemClock } from "./telemetry/clock.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
 const VERSION = "0.1.0";
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 /** Imports build environments and load models: two at a time leave the machine usable. */
 const IMPORTS_AT_ONCE = 2;
 const SERVICE_PASSES_AT_ONCE = 8;

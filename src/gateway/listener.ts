@@ -8,7 +8,6 @@
  *   Expect: 100-continue answered when the body is wanted, other expectations 417 (node:http)
  *   trailers: read and dropped, both ways; 1xx from an instance: dropped; HEAD, 204, 304: no body whatever is sent
  */
-import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { fail } from "../core/errors.ts";
@@ -20,6 +19,9 @@ import type { Metrics } from "./metrics.ts";
 import { Prediction } from "./prediction.ts";
 import type { PredictionDeps } from "./prediction.ts";
 import { readTarget } from "./target.ts";
+
+// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB).
+const { createServer } = process.getBuiltinModule("node:http");
 
 const HEADER_BYTES_MAX = 128 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;

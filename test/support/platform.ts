@@ -94,7 +94,7 @@ export class Platform {
   }
 
   async start(): Promise<this> {
-    const child = spawn(process.execPath, [join(REPO, "src/main.ts"), "up"], {
+    const child = spawn(process.execPath, [join(REPO, "src/start.js"), "up"], {
       cwd: REPO,
       env: this.environment,
       stdio: ["ignore", "pipe", "pipe"],
@@ -195,7 +195,7 @@ export class Platform {
 
   /** Runs the command line against this platform. */
   async cli(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-    const child = spawn(process.execPath, [join(REPO, "src/main.ts"), ...args], {
+    const child = spawn(process.execPath, [join(REPO, "src/start.js"), ...args], {
       cwd: REPO,
       env: this.environment,
       stdio: ["ignore", "pipe", "pipe"],
