@@ -13,6 +13,7 @@ import { createApi } from "./api/server.ts";
 import type { Config } from "./config.ts";
 import type { ModelId, ServiceId } from "./core/ids.ts";
 import type { InstanceLogs } from "./core/instance-logs.ts";
+import { VERSION } from "./core/version.ts";
 import { openEnvironments } from "./environments/open-environments.ts";
 import { openDirectoryObjects } from "./objects/directory.ts";
 import { followChanges } from "./reconcile/follow.ts";
@@ -28,7 +29,6 @@ import { openStore } from "./store/open-store.ts";
 import { systemClock } from "./telemetry/clock.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
-const VERSION = "0.1.0";
 const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 /** Imports build environments and load models: two at a time leave the machine usable. */
 const IMPORTS_AT_ONCE = 2;
@@ -181,8 +181,6 @@ export const startControl = async (
   const stopWatching = runner.onChange((_group, service) => {
     if (service !== null) serviceLoop.enqueue(service);
   });
-  importLoop.start();
-  serviceLoop.start();
   const following = await followChanges({
     changes: store.changes,
     clock,
@@ -192,6 +190,9 @@ export const startControl = async (
       if (change.kind === "service") serviceLoop.enqueue(change.id as ServiceId);
     },
   });
+  // After the cursor is set: what changes from then on is followed, what was before is in the first full pass.
+  importLoop.start();
+  serviceLoop.start();
   const retention = createRetention({ store, runner, environments, packages, clock, logger });
   retention.start();
 

@@ -6,6 +6,7 @@ import { freemem, totalmem } from "node:os";
 import { promisify } from "node:util";
 import type { DoctorFinding, DoctorProbe } from "./cli/platform-control.ts";
 import type { Config } from "./config.ts";
+import { OLDEST_PYTHON_MINOR } from "./core/engines.ts";
 import { runningState } from "./supervise.ts";
 
 const run = promisify(execFile);
@@ -31,18 +32,18 @@ const python = async (config: Config): Promise<DoctorFinding> => {
     );
     const [version = "", path = ""] = stdout.trim().split(" ");
     const [major = 0, minor = 0] = version.split(".").map(Number);
-    return major === 3 && minor >= 9
+    return major === 3 && minor >= OLDEST_PYTHON_MINOR
       ? ok(`${version} at ${path}`)
       : {
           state: "failed",
           found: `${version} at ${path}`,
-          fix: "Packages need Python 3.9 or newer: install one and name it in MODELPORT_PYTHON.",
+          fix: `Packages need Python 3.${OLDEST_PYTHON_MINOR} or newer: install one and name it in MODELPORT_PYTHON.`,
         };
   } catch {
     return {
       state: "failed",
       found: `${name} does not run`,
-      fix: "Install Python 3.9 or newer (Debian: apt-get install python3 python3-pip), or name one in MODELPORT_PYTHON.",
+      fix: `Install Python 3.${OLDEST_PYTHON_MINOR} or newer (Debian: apt-get install python3 python3-pip), or name one in MODELPORT_PYTHON.`,
     };
   }
 };

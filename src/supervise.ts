@@ -1,6 +1,7 @@
 /**
  * The supervisor: starts control and the gateway as processes of their own, restarts what dies with back-off, and
- * ends everything on a clean stop. It keeps nothing but run/supervisor.json, which says who runs here.
+ * ends everything on a clean stop. It keeps nothing but run/supervisor.json, which says who runs here, and holds
+ * run/supervisor.lock, so that of two starts at once only one touches that file.
  *
  *   supervisor ──ipc──► control   {start, config} … {ready} … {stop}
  *              ──ipc──► gateway   the same
@@ -20,10 +21,11 @@ import type { Config } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import { identify, isAlive, self } from "./telemetry/process-identity.ts";
 import type { ProcessIdentity } from "./telemetry/process-identity.ts";
+import { tryLock } from "./telemetry/process-lock.ts";
 
 export type RoleName = "control" | "gateway";
-export type ToRole = { readonly type: "start"; readonly config: Config } | { readonly type: "stop" };
-export type FromRole =
+type ToRole = { readonly type: "start"; readonly config: Config } | { readonly type: "stop" };
+type FromRole =
   | { readonly type: "ready" }
   /** The role cannot run as things are; a restart would not help. */
   | { readonly type: "refused"; readonly message: string; readonly hint: string };
@@ -56,7 +58,7 @@ export type SupervisorEvent =
   | { readonly type: "restarting"; readonly role: RoleName; readonly exit: string; readonly delayMs: number }
   | { readonly type: "recovered"; readonly previous: ProcessIdentity };
 
-export interface Supervisor {
+interface Supervisor {
   readonly url: string;
   /** Resolves when everything has ended. */
   readonly stopped: Promise<void>;
@@ -80,7 +82,7 @@ const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 const stateFile = (dataDir: string): string => join(dataDir, "run", "supervisor.json");
 
 /** What the state file says, whether its supervisor still runs or not; null without one. */
-export const readState = (dataDir: string): PlatformState | null => {
+const readState = (dataDir: string): PlatformState | null => {
   try {
     return JSON.parse(readFileSync(stateFile(dataDir), "utf8")) as PlatformState;
   } catch {
@@ -187,11 +189,8 @@ class Role {
           reject(new StartRefused(message.message, message.hint));
         }
       });
-      // A closed channel shows up as an error of `send`; the exit that follows is what counts.
-      child.on("error", () => undefined);
       this.#ended = new Promise((ended) => {
-        child.once("exit", (code, signal) => {
-          const exit = signal ?? `exit code ${code ?? "unknown"}`;
+        const over = (exit: string): void => {
           this.#child = null;
           this.#onPid();
           if (!ready)
@@ -203,6 +202,12 @@ class Role {
             );
           ended();
           if (ready && this.#wanted) void this.#restart(exit, this.#clock.monotonicMs() - startedAt);
+        };
+        child.once("exit", (code, signal) => over(signal ?? `exit code ${code ?? "unknown"}`));
+        // A closed channel shows up as an error of `send`, and the exit that follows counts; a process that could not
+        // be made has no exit.
+        child.on("error", (error) => {
+          if (child.pid === undefined) over(error.message);
         });
       });
       child.send({ type: "start", config: this.#config } satisfies ToRole);
@@ -259,16 +264,33 @@ export const startSupervisor = async (
   wanted: Config,
   deps: { readonly clock: Clock; readonly onEvent: (event: SupervisorEvent) => void },
 ): Promise<Supervisor> => {
-  const { clock, onEvent } = deps;
   for (const dir of ["run", "logs/platform"])
     mkdirSync(join(wanted.dataDir, dir), { recursive: true, mode: 0o700 });
-  const previous = readState(wanted.dataDir);
-  if (previous !== null && isAlive(previous.supervisor)) {
+  const lock = tryLock(join(wanted.dataDir, "run", "supervisor.lock"));
+  if (!lock.isHeld) {
+    const running = runningState(wanted.dataDir);
+    const where = running === null ? "" : `, at ${running.url}`;
     throw new StartRefused(
-      `Modelport already runs on this data directory, at ${previous.url} (process ${previous.supervisor.pid}).`,
+      `Modelport already runs on this data directory${where} (process ${lock.holder?.pid ?? "unknown"}).`,
       "Use it, or stop it with `modelport down`.",
     );
   }
+  try {
+    return await supervise(wanted, deps, lock.release);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+};
+
+/** The part of a start that holds the lock; lets go of it at the end of `stop`. */
+const supervise = async (
+  wanted: Config,
+  deps: { readonly clock: Clock; readonly onEvent: (event: SupervisorEvent) => void },
+  release: () => void,
+): Promise<Supervisor> => {
+  const { clock, onEvent } = deps;
+  const previous = readState(wanted.dataDir);
   if (previous !== null) {
     onEvent({ type: "recovered", previous: previous.supervisor });
     await awaitLeftovers(previous, clock);
@@ -288,8 +310,15 @@ export const startSupervisor = async (
     const restarts = { control: control.restarts, gateway: gateway.restarts };
     writeState(config.dataDir, { supervisor: self(), roles: known, restarts, since, url, port });
   };
-  const control = new Role("control", config, clock, onEvent, () => record());
-  const gateway = new Role("gateway", config, clock, onEvent, () => record());
+  const recordLater = (): void => {
+    try {
+      record();
+    } catch {
+      // A full disk: what the file says is old until the next change, and the platform runs on.
+    }
+  };
+  const control = new Role("control", config, clock, onEvent, recordLater);
+  const gateway = new Role("gateway", config, clock, onEvent, recordLater);
   const roles = [control, gateway];
 
   let stopping: Promise<void> | null = null;
@@ -301,6 +330,7 @@ export const startSupervisor = async (
       await gateway.stop(config.predictTimeoutMs + 5_000);
       await control.stop(config.drainTimeoutMs + 10_000);
       rmSync(stateFile(config.dataDir), { force: true });
+      release();
       settle();
     })();
     return stopping;
@@ -336,13 +366,19 @@ export const runRole = async (name: RoleName): Promise<void> => {
   };
   // The supervisor decides when a role ends; a signal meant for the whole terminal must not get ahead of it.
   process.on("SIGINT", () => undefined);
-  const config = await new Promise<Config>((resolve, reject) => {
-    process.once("disconnect", () => reject(new Error("the supervisor is gone")));
-    process.once("message", (message: ToRole) => {
-      if (message.type === "start") resolve(message.config);
-    });
+  // Listened to from the first moment: what comes while the role still starts is done once it runs.
+  const told = Promise.withResolvers<Config>();
+  const ended = Promise.withResolvers<{ stopInstances: boolean }>();
+  process.on("message", (message: ToRole) => {
+    if (message.type === "start") told.resolve(message.config);
+    else ended.resolve({ stopInstances: true });
   });
-  let running: { close(options: { stopInstances: boolean }): Promise<void> };
+  process.on("disconnect", () => {
+    told.reject(new Error("the supervisor is gone"));
+    ended.resolve({ stopInstances: false });
+  });
+  const config = await told.promise;
+  let running: Awaited<ReturnType<Start>>;
   try {
     running = await startRole[name](config);
   } catch (error) {
@@ -354,24 +390,10 @@ export const runRole = async (name: RoleName): Promise<void> => {
     }
     throw error;
   }
-  let closing = false;
-  const end = (stopInstances: boolean): void => {
-    if (closing) return;
-    closing = true;
-    running.close({ stopInstances }).then(
-      () => process.exit(0),
-      (error: unknown) => {
-        process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on("message", (message: ToRole) => {
-    if (message.type === "stop") end(true);
-  });
-  process.on("disconnect", () => end(false));
-  process.on("SIGTERM", () => end(false));
+  process.on("SIGTERM", () => ended.resolve({ stopInstances: false }));
   tell({ type: "ready" });
   // Else node writes it at a clean end only, and a role that gets killed leaves its successor nothing (start.js).
   flushCompileCache();
+  await running.close(await ended.promise);
+  process.exit(0);
 };

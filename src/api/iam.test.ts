@@ -151,6 +151,18 @@ describe("a token", () => {
     }
   });
 
+  test("ends with the password it was got with", async () => {
+    const before = tokenIn(await login());
+    world.clock.advance(1);
+    const changed = await world.call("PATCH", `/v3/users/${world.first.user.id}`, {
+      body: { user: { password: "another one" } },
+    });
+    expect(changed.status).toBe(200);
+    expect((await models(before)).status).toBe(401);
+    world.clock.advance(1);
+    expect((await models(tokenIn(await login({ user: { password: "another one" } })))).status).toBe(200);
+  });
+
   test("can be looked at and revoked by its owner", async () => {
     const other = tokenIn(await login());
     const shown = await world.call("GET", "/v3/auth/tokens", { headers: { "x-subject-token": other } });

@@ -4,13 +4,18 @@ import { fail } from "../core/errors.ts";
 import type { TokenPayload } from "../core/routing-table.ts";
 import { checkToken, encodeToken, parseToken, tokenToSign } from "../core/token.ts";
 import { instant } from "../core/ids.ts";
-import type { ProjectId, UserId } from "../core/ids.ts";
+import type { Instant, ProjectId, UserId } from "../core/ids.ts";
 import type { User } from "../store/store.ts";
 import type { Caller } from "./app.ts";
 import type { ApiDeps } from "./deps.ts";
 
 export interface Tokens {
-  issue(user: User, project: ProjectId | null): { readonly text: string; readonly payload: TokenPayload };
+  /** `asOf`: before the user was read, so that a password or a right taken away meanwhile ends this token too. */
+  issue(
+    user: User,
+    project: ProjectId | null,
+    asOf: Instant,
+  ): { readonly text: string; readonly payload: TokenPayload };
   /** Throws TOKEN_MISSING, TOKEN_MALFORMED or TOKEN_REFUSED. */
   verify(text: string | undefined): Promise<Caller>;
   revoke(payload: TokenPayload): Promise<void>;
@@ -19,8 +24,7 @@ export interface Tokens {
 export const createTokens = (deps: Pick<ApiDeps, "store" | "clock" | "keys" | "settings">): Tokens => {
   const { store, clock, keys } = deps;
   return {
-    issue: (user, project) => {
-      const iat = clock.now();
+    issue: (user, project, iat) => {
       const payload: TokenPayload = {
         jti: randomUUID().replaceAll("-", ""),
         kid: keys.kid,

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CliHarness } from "../../test/support/cli-harness.ts";
 import packageJson from "../../package.json" with { type: "json" };
 import { EXIT_CODES } from "./failures.ts";
-import { VERSION } from "./main.ts";
+import { VERSION } from "../core/version.ts";
 
 let cli: CliHarness;
 beforeEach(async () => {

@@ -3,6 +3,7 @@
  * noun is a file of its own.
  */
 import { Command, CommanderError } from "commander";
+import { VERSION } from "../core/version.ts";
 import { addCompletionCommands } from "./completion.ts";
 import { addDemoCommand } from "./demo.ts";
 import { CliError, EXIT_CODES } from "./failures.ts";
@@ -16,9 +17,6 @@ import { addServiceCommands } from "./service.ts";
 
 export type { CliIo } from "./io.ts";
 export { CliError } from "./failures.ts";
-
-/** Counts up with the package; a test compares the two. */
-export const VERSION = "0.1.0";
 
 const exitCodeTable = Object.values(EXIT_CODES)
   .map(([code, meaning]) => `  ${String(code).padStart(3)}  ${meaning}\n`)

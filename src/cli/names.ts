@@ -1,17 +1,14 @@
 /** Finding models and services by what people call them: an id, a name, or `name:version`. */
-import leven from "leven";
 import { isUuid } from "../core/ids.ts";
+import { nearest } from "../core/nearest.ts";
 import type { Api } from "./api.ts";
 import type { ModelDetail, ModelItem, ServiceDetail, ServiceItem } from "./api-shapes.ts";
 import { CliError } from "./failures.ts";
 
 /** "did you mean" among the names there are; empty when none is near. */
-const nearest = (name: string, names: readonly string[]): string => {
-  const best = [...new Set(names)]
-    .map((candidate) => ({ candidate, distance: leven(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, Math.floor(candidate.length / 3)))
-    .toSorted((a, b) => a.distance - b.distance)[0];
-  return best === undefined ? "" : `Did you mean ${best.candidate}? `;
+const meant = (name: string, names: readonly string[]): string => {
+  const best = nearest(name, names);
+  return best === null ? "" : `Did you mean ${best}? `;
 };
 
 const numbers = (version: string): number[] => version.split(".").map(Number);
@@ -60,7 +57,7 @@ const splitReference = (reference: string): { name: string; version: string | un
 
 const noModel = async (api: Api, name: string): Promise<CliError> => {
   const all = await api.all<ModelItem>(api.inProject("/models"), "models");
-  const near = nearest(
+  const near = meant(
     name,
     all.map((row) => row.model_name),
   );
@@ -109,7 +106,7 @@ export const findService = async (api: Api, reference: string): Promise<ServiceD
   const found = await lookUpService(api, reference);
   if (found !== null) return found;
   const all = await api.all<ServiceItem>(api.inProject("/services"), "services");
-  const near = nearest(
+  const near = meant(
     reference,
     all.map((row) => row.service_name),
   );

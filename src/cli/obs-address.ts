@@ -1,32 +1,28 @@
 /** `obs://bucket/key` addresses and the object calls of the API that the commands share. */
+import { splitObsAddress } from "../core/obs-location.ts";
+import type { ObsLocation } from "../core/obs-location.ts";
 import type { Api } from "./api.ts";
 import type { ObjectItem, ObjectPage } from "./api-shapes.ts";
 import { usage } from "./failures.ts";
 
-export interface ObsAddress {
-  readonly bucket: string;
-  /** May be empty. */
-  readonly key: string;
-}
-
 export const isObsAddress = (text: string): boolean => /^(obs|s3):\/\//.test(text);
 
-export const parseObsAddress = (text: string): ObsAddress => {
-  const match = /^(?:obs|s3):\/\/([^/]+)(?:\/(.*))?$/s.exec(text);
-  if (match === null) throw usage(`${text} is not an object address.`, "Write it as obs://BUCKET/KEY.");
-  return { bucket: match[1] ?? "", key: match[2] ?? "" };
+export const parseObsAddress = (text: string): ObsLocation => {
+  const at = splitObsAddress(text);
+  if (at === null) throw usage(`${text} is not an object address.`, "Write it as obs://BUCKET/KEY.");
+  return at;
 };
 
 export const bucketPath = (api: Api, bucket: string): string =>
   api.inProject(`/buckets/${encodeURIComponent(bucket)}`);
 
-export const objectPath = (api: Api, at: ObsAddress): string =>
+export const objectPath = (api: Api, at: ObsLocation): string =>
   `${bucketPath(api, at.bucket)}/objects/${at.key.split("/").map(encodeURIComponent).join("/")}`;
 
 /** Everything below a prefix, or with `delimiter` one level of it. */
 export const listObjects = async (
   api: Api,
-  at: ObsAddress,
+  at: ObsLocation,
   delimiter?: "/",
 ): Promise<{ objects: readonly ObjectItem[]; prefixes: readonly string[] }> => {
   const objects: ObjectItem[] = [];

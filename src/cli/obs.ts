@@ -11,7 +11,7 @@ import { size, table, when } from "./format.ts";
 import type { CliIo } from "./io.ts";
 import type { Live } from "./live.ts";
 import { bucketPath, isObsAddress, listObjects, objectPath, parseObsAddress } from "./obs-address.ts";
-import type { ObsAddress } from "./obs-address.ts";
+import type { ObsLocation } from "../core/obs-location.ts";
 import type { Session } from "./session.ts";
 import { readAll } from "./transport.ts";
 
@@ -26,7 +26,7 @@ interface Copied {
 
 const needsRecursive = (what: string): CliError => usage(`${what} is a folder.`, "Copy it with `-r`.");
 
-const put = async (api: Api, from: string, to: ObsAddress, length: number): Promise<void> => {
+const put = async (api: Api, from: string, to: ObsLocation, length: number): Promise<void> => {
   const answer = await api.demand("PUT", objectPath(api, to), {
     headers: { "content-type": "application/octet-stream" },
     body: { stream: createReadStream(from), length },
@@ -45,7 +45,7 @@ const upload = async (
   api: Api,
   live: Live,
   from: string,
-  to: ObsAddress,
+  to: ObsLocation,
   options: Recursive,
 ): Promise<Copied> => {
   if (from === "-")
@@ -75,7 +75,7 @@ const upload = async (
   return { files: files.length, bytes };
 };
 
-const get = async (api: Api, from: ObsAddress, to: string): Promise<number> => {
+const get = async (api: Api, from: ObsLocation, to: string): Promise<number> => {
   const answer = await api.demand("GET", objectPath(api, from), { withinMs: null });
   await mkdir(dirname(to), { recursive: true });
   const unfinished = `${to}.${process.pid}.part`;
@@ -92,7 +92,7 @@ const download = async (
   session: Session,
   api: Api,
   live: Live,
-  from: ObsAddress,
+  from: ObsLocation,
   to: string,
   options: Recursive,
 ): Promise<Copied> => {

@@ -6,6 +6,6 @@ export interface Clock {
   now(): Instant;
   /** Monotonic milliseconds, for durations; unaffected by changes of the wall clock. */
   monotonicMs(): number;
-  /** Resolves after `ms`; resolves early, without throwing, when `signal` aborts. */
+  /** Resolves after `ms`, or after 24 days if that is sooner; resolves early, without throwing, when `signal` aborts. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }

@@ -8,10 +8,16 @@ export interface ObsLocation {
   readonly key: string;
 }
 
+/** Takes `obs://bucket/key` apart without judging the bucket's name; null for any other form. */
+export const splitObsAddress = (text: string): ObsLocation | null => {
+  const match = /^(?:obs|s3):\/\/([^/]+)(?:\/(.*))?$/su.exec(text);
+  return match === null ? null : { bucket: match[1] ?? "", key: match[2] ?? "" };
+};
+
 /** Takes a location apart; null when the text is not one. The key may be empty and is not checked here. */
 export const parseObsLocation = (text: string): ObsLocation | null => {
-  const plain = /^(?:obs|s3):\/\/([^/]+)(?:\/(.*))?$/su.exec(text);
-  if (plain !== null) return location(plain[1], plain[2]);
+  const plain = splitObsAddress(text);
+  if (plain !== null) return location(plain.bucket, plain.key);
   // https://bucket.obs.<host>[:port]/key; a query means a signed URL, which is more than a location.
   const url = /^https?:\/\/([^/?#:]+)\.obs\.[^/?#:]+(?::\d{1,5})?(?:\/([^?#]*))?$/su.exec(text);
   if (url === null) return null;

@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { sendSignal } from "../telemetry/process-identity.ts";
 
 export interface Finished {
   /** Exit status; 127 when the program does not exist, null when a signal ended it. */
@@ -25,15 +26,6 @@ export interface CommandOptions {
 
 const OUTPUT_CHARS_MAX = 4 * 1024 * 1024;
 
-/** Ends a process group of ours; that it is gone already is fine. */
-export const killGroup = (pid: number): void => {
-  try {
-    process.kill(process.platform === "win32" ? pid : -pid, "SIGKILL");
-  } catch {
-    // ESRCH: gone
-  }
-};
-
 /** Rejects with the signal's reason when it aborts; every other end is an answer. */
 export const runCommand = (
   program: string,
@@ -54,7 +46,7 @@ export const runCommand = (
     });
     const { pid } = child;
     const stop = (): void => {
-      if (pid !== undefined) killGroup(pid);
+      if (pid !== undefined) sendSignal(pid, "SIGKILL", "group");
     };
     const texts = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const) {

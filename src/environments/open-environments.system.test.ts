@@ -10,8 +10,7 @@ import { systemClock } from "../telemetry/clock.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import type { Dependency, EnvironmentOutcome, EnvironmentRequest } from "./environments.ts";
 import { openEnvironments } from "./open-environments.ts";
-import { isAlive } from "../telemetry/process-identity.ts";
-import { parseIdentity } from "./recorded-process.ts";
+import { isAlive, parseIdentity } from "../telemetry/process-identity.ts";
 
 const exec = promisify(execFile);
 const config = readConfig({ ...process.env, MODELPORT_DATA: undefined });

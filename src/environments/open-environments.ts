@@ -9,21 +9,20 @@
  * recognised by its owner being gone, its still running installer is ended, and it is removed at the next open.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { access, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { OLDEST_PYTHON_MINOR, engineSet, pythonOfRuntime } from "../core/engines.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { identify, isAlive, self } from "../telemetry/process-identity.ts";
+import { identify, isAlive, parseIdentity, self, sendSignal } from "../telemetry/process-identity.ts";
 import { acquireBuildLock } from "./build-lock.ts";
-import { killGroup, runCommand } from "./command.ts";
+import { runCommand } from "./command.ts";
 import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
 import { findInterpreter } from "./interpreter.ts";
 import type { Interpreter, InterpreterSearch } from "./interpreter.ts";
 import { planRequirements } from "./plan.ts";
-import { parseIdentity } from "./recorded-process.ts";
 import { requirementOf } from "./requirements.ts";
 import type { Requirement } from "./requirements.ts";
 import {
@@ -171,10 +170,11 @@ class DirectoryEnvironments implements Environments {
       const handedOut = this.handedOut.get(key);
       if (!/^[0-9a-f]{64}$/.test(key) || used.has(key) || this.flights.has(key)) continue;
       if (handedOut !== undefined && now - handedOut < GRACE_MS) continue;
-      // Out of sight first, by one rename: an environment that is half deleted is never found.
+      // Out of sight first, by one rename: an environment that is half deleted is never found. In the same turn as the
+      // look at who has it: one that is asked for from now on is not there any more and is built.
       const aside = join(this.scratch, randomUUID());
-      await mkdir(aside, { recursive: true });
-      await rename(join(this.deps.root, key), join(aside, "env"));
+      mkdirSync(aside, { recursive: true });
+      renameSync(join(this.deps.root, key), join(aside, "env"));
       await rm(aside, { recursive: true, force: true });
       this.handedOut.delete(key);
       freed.push(key);
@@ -191,7 +191,7 @@ class DirectoryEnvironments implements Environments {
       const owner = parseIdentity(await readFile(join(path, "owner.json"), "utf8").catch(() => ""));
       if (owner !== null && isAlive(owner)) continue;
       const program = parseIdentity(await readFile(join(path, "program.json"), "utf8").catch(() => ""));
-      if (program !== null && isAlive(program)) killGroup(program.pid);
+      if (program !== null && isAlive(program)) sendSignal(program.pid, "SIGKILL", "group");
       await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       this.deps.logger.info({ name }, "removed an unfinished environment");
     }
@@ -272,14 +272,18 @@ class DirectoryEnvironments implements Environments {
     const left = new Promise<never>((_, reject) => {
       leave = () => reject(signal.reason as Error);
       signal.addEventListener("abort", leave, { once: true });
+      if (signal.aborted) leave();
     });
     try {
       return await Promise.race([flight.result, left]);
     } finally {
       signal.removeEventListener("abort", leave);
       flight.listeners.delete(listener);
-      if (flight.listeners.size === 0)
+      if (flight.listeners.size === 0) {
+        // Forgotten at once: whoever asks from now on gets a flight of their own, not the end of this one.
+        this.forget(flight);
         flight.abort.abort(new Error("nobody waits for this environment any more"));
+      }
     }
   }
 
@@ -322,8 +326,9 @@ class DirectoryEnvironments implements Environments {
     try {
       const built = await this.record(key);
       if (built !== null) return { kind: "built", record: built, reused: true };
-      await mkdir(work, { recursive: true });
-      await writeFile(join(work, "owner.json"), JSON.stringify(self()));
+      // In one turn: a sweep takes a folder without an owner for a leftover.
+      mkdirSync(work, { recursive: true });
+      writeFileSync(join(work, "owner.json"), JSON.stringify(self()));
       const run = this.runner(work, signal);
       const tools = { tools: this.deps.tools, scratch: join(work, "tools"), run };
       const uv = await obtainUv(tools, interpreter, onLog);
@@ -382,8 +387,7 @@ class DirectoryEnvironments implements Environments {
       await this.publish(key, work, record, run);
       return { kind: "built", record, reused: false };
     } finally {
-      await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      await release();
+      await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }).finally(release);
     }
   }
 

@@ -10,6 +10,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
 import type { ChildProcess } from "node:child_process";
+import { sendSignal } from "../telemetry/process-identity.ts";
 import type { Timers } from "./timers.ts";
 import { FrameReader, ProtocolError, encodeHead } from "./protocol.ts";
 import type { FailedFrame, FrontFrame, WorkerFrame } from "./protocol.ts";
@@ -179,12 +180,7 @@ const NO_PROCESS: Worker = { pid: undefined, predict: () => {}, stop: () => {}, 
 
 /** Kills the worker and everything user code started in its group. */
 const killGroup = (child: ChildProcess): void => {
-  if (child.pid === undefined) return;
-  try {
-    process.kill(-child.pid, "SIGKILL");
-  } catch {
-    // ESRCH: nobody is left.
-  }
+  if (child.pid !== undefined) sendSignal(child.pid, "SIGKILL", "group");
 };
 
 const readFault = (file: string): string => {

@@ -16,7 +16,7 @@ import type { ProjectId } from "../core/ids.ts";
 import { copyBelow } from "./download.ts";
 import { keyProblem, objectPath } from "./key-path.ts";
 import { holdsAny, walk } from "./listing.ts";
-import { isBucketName } from "./location.ts";
+import { isBucketName } from "../core/obs-location.ts";
 import { isAbsent, openObject, trailer } from "./object-file.ts";
 import type { StoredObject } from "./object-file.ts";
 import type { ObjectInfo, ObjectLocation, Objects } from "./objects.ts";

@@ -6,6 +6,7 @@
  *   <root>/.scratch/<id>/         being fetched; whatever is there at open is left over
  */
 import { createHash, randomUUID } from "node:crypto";
+import { renameSync } from "node:fs";
 import { access, chmod, lstat, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
@@ -121,9 +122,10 @@ export const openPackages = async (deps: { root: string; clock: Clock }): Promis
         const since = kept.get(digest);
         if (!DIGEST.test(digest) || used.has(digest)) continue;
         if (since !== undefined && now - since < GRACE_MS) continue;
-        // Out of sight first, by one rename: a copy that is half deleted is never found.
+        // Out of sight first, by one rename: a copy that is half deleted is never found. In the same turn as the look at
+        // who keeps it: one that is kept from now on is not there any more and comes back.
         const aside = join(scratchRoot, randomUUID());
-        await rename(join(root, digest), aside);
+        renameSync(join(root, digest), aside);
         await discard(aside);
         kept.delete(digest);
         freed.push(digest);

@@ -12,7 +12,7 @@ import type { Failure } from "../core/service.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { GroupObservation, GroupSpec, InstanceObservation, Runner } from "./runner.ts";
 
-/** What a driver sees of an instance. `gone`: it ended without having been asked to, and nothing is wrong with that. */
+/** What a driver sees of an instance. */
 export type InstanceReport =
   | { readonly state: "starting" }
   | { readonly state: "ready"; readonly url: string }
@@ -220,8 +220,9 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
   }
 
   #start(group: Group): void {
+    // Saved first: what cannot be remembered is not started, and leaves no slot that nothing will ever fill.
+    this.#deps.driver.save(group.spec, group.next + 1);
     const slot = this.#slot(group, group.next);
-    this.#deps.driver.save(group.spec, group.next);
     slot.driven = this.#deps.driver.start(group.spec, slot.n, (seen) => this.#report(group, slot, seen));
     this.#deps.logger.info({ group: group.spec.id, instance: slot.id }, "instance starts");
     this.#changed(group);
@@ -295,10 +296,16 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
     if (group.wake !== null) return;
     const wake = new AbortController();
     group.wake = wake;
-    void this.#deps.clock.sleep(waitMs, wake.signal).then(() => {
-      group.wake = null;
-      this.#adjust(group);
-    });
+    void this.#deps.clock
+      .sleep(waitMs, wake.signal)
+      .then(() => {
+        group.wake = null;
+        this.#adjust(group);
+      })
+      .catch((error: unknown) => {
+        // No room for the record, say; the next `apply` tries again.
+        this.#deps.logger.error({ err: error, group: group.spec.id }, "instance could not be replaced");
+      });
   }
 
   #changed(group: Group): void {

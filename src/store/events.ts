@@ -7,6 +7,8 @@ import { contains } from "./patterns.ts";
 import type { EventRow } from "./schema.ts";
 import type { EventFilter, EventStore } from "./store.ts";
 
+/** Of one model or service, as many as a page of the API can show; a crash loop over weeks fills no disk. */
+export const EVENTS_KEPT = 1000;
 /** Rows of one insert; both databases limit the number of parameters. */
 const BATCH = 500;
 
@@ -79,6 +81,21 @@ export const createEventStore = (db: Database): EventStore => {
           .where("occurred_at", "<", at)
           .execute();
       }
+      const place = sql<number>`row_number() over (partition by subject, subject_id order by id desc)`;
+      await db.read
+        .deleteFrom("events")
+        .where("id", "in", (eb) =>
+          eb
+            .selectFrom((inner) =>
+              inner
+                .selectFrom("events")
+                .select(["id", place.as("place")])
+                .as("newest"),
+            )
+            .select("newest.id")
+            .where("newest.place", ">", EVENTS_KEPT),
+        )
+        .execute();
     },
   };
 };

@@ -67,6 +67,7 @@ export const identitySuite = (given: () => StoreUnderTest): void => {
         ...bob,
         name: "bert",
         passwordHash: "new",
+        refusedBefore: 5,
       });
       expect(await identity.updateUser(bob.id, {}, instant(5))).toMatchObject({ name: "bert" });
       expect(
@@ -89,6 +90,16 @@ export const identitySuite = (given: () => StoreUnderTest): void => {
       expect(await identity.users(first.domain.id, { enabled: true })).toEqual([first.user]);
       await identity.updateUser(user.id, { enabled: true }, instant(99));
       expect((await routes.table()).identity.refusedUsers).toEqual({ [user.id]: 77 });
+    });
+
+    test("refuses the tokens that a user got with an earlier password", async () => {
+      const { identity, routes } = given().store;
+      const first = sampleIdentity();
+      await identity.bootstrap(first);
+      const before = await routes.version();
+      await identity.updateUser(first.user.id, { passwordHash: "new" }, instant(66));
+      expect(await routes.version()).toBeGreaterThan(before);
+      expect((await routes.table()).identity.refusedUsers).toEqual({ [first.user.id]: 66 });
     });
 
     test("refuses the tokens of a deleted user until none can be valid any more", async () => {

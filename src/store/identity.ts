@@ -104,9 +104,10 @@ export const createIdentityStore = (db: Database): IdentityStore => ({
     }),
   updateUser: async (id, patch, now) => {
     const set: Partial<UserRow> = {};
+    const endsTokens = patch.enabled === false || patch.passwordHash !== undefined;
     if (patch.enabled !== undefined) set.enabled = patch.enabled ? 1 : 0;
-    if (patch.enabled === false) set.refused_before = now;
     if (patch.passwordHash !== undefined) set.password_hash = patch.passwordHash;
+    if (endsTokens) set.refused_before = now;
     if (patch.description !== undefined) set.description = patch.description;
     if (patch.name !== undefined) set.name = patch.name;
     if (Object.keys(set).length === 0) {
@@ -122,7 +123,7 @@ export const createIdentityStore = (db: Database): IdentityStore => ({
           .returningAll()
           .executeTakeFirst();
         if (row === undefined) return null;
-        if (patch.enabled === false) await raiseTableVersion(tx);
+        if (endsTokens) await raiseTableVersion(tx);
         await recordChange(tx, "identity", id);
         return toUser(row);
       });

@@ -9,6 +9,7 @@ import {
   sampleModel,
   sampleService,
 } from "../../test/support/store-samples.ts";
+import { EVENTS_KEPT } from "./events.ts";
 import { event, everything } from "./store.suite.ts";
 import type { StoreUnderTest } from "./store.suite.ts";
 import type { ModelFilter } from "./store.ts";
@@ -249,6 +250,19 @@ export const modelsSuite = (given: () => StoreUnderTest): void => {
       expect((await events.ofModel(model.id, everything)).total).toBe(1);
       await events.prune({ models: instant(2_000_000_000_000), services: instant(0) });
       expect((await events.ofModel(model.id, everything)).total).toBe(0);
+    });
+
+    test("are kept up to a number per history, the newest of them", async () => {
+      const { events } = given().store;
+      const busy = await create();
+      const calm = await create({ version: "0.0.2" });
+      const told = Array.from({ length: EVENTS_KEPT + 5 }, (_, n) => event(`event ${n}`));
+      await events.noteModel(busy.id, told);
+      await events.prune({ models: instant(0), services: instant(0) });
+      const { total, rows } = await events.ofModel(busy.id, everything);
+      expect(total).toBe(EVENTS_KEPT);
+      expect(rows.at(-1)?.info).toBe(told.at(-1)?.info);
+      expect((await events.ofModel(calm.id, everything)).total).toBe(1);
     });
   });
 };

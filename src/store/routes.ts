@@ -10,7 +10,7 @@ import { raiseTableVersion, recordChange } from "./changes.ts";
 import type { Database, WriteTx } from "./db.ts";
 import type { RouteStore } from "./store.ts";
 
-/** A gateway that was not heard of for so long is gone; one that lives asks every minute at the latest. */
+/** A gateway that was not heard of for so long is gone; one that lives asks every 20 s at the latest. */
 const GATEWAY_FORGOTTEN_AFTER_MS = 24 * 3600 * 1000;
 
 /** Removes a service's route inside a running transaction; returns the table version without it. */

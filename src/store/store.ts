@@ -26,7 +26,7 @@ export interface User {
   readonly enabled: boolean;
   readonly description: string;
   readonly createdAt: Instant;
-  /** Tokens issued at or before this are refused (set when the user is disabled); null: none. */
+  /** Tokens issued at or before this are refused (set when the user is disabled or gets a new password); null: none. */
   readonly refusedBefore: Instant | null;
 }
 export interface AccessKey {
@@ -50,7 +50,7 @@ export interface IdentityStore {
   userByName(domain: DomainId, name: string): Promise<User | null>;
   users(domain: DomainId, filter?: { name?: string; enabled?: boolean }): Promise<readonly User[]>;
   createUser(user: User): Promise<"created" | "exists">;
-  /** Disabling sets refusedBefore to `now`; both enter the routing table's identity part. */
+  /** Disabling and a new password set refusedBefore to `now`, which enters the routing table's identity part. */
   updateUser(
     id: UserId,
     patch: { enabled?: boolean; passwordHash?: string; description?: string; name?: string },
@@ -204,6 +204,7 @@ export interface EventStore {
   ofService(id: ServiceId, filter: EventFilter): Promise<{ total: number; rows: readonly HistoryEvent[] }>;
   /** Appends to a model's history. */
   noteModel(id: ModelId, events: readonly HistoryEvent[]): Promise<void>;
+  /** Forgets what is older than this, and of every model and service all but the newest EVENTS_KEPT (events.ts). */
   prune(before: { models: Instant; services: Instant }): Promise<void>;
 }
 

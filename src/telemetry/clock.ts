@@ -2,6 +2,9 @@
 import type { Clock } from "../core/clock.ts";
 import { instant } from "../core/ids.ts";
 
+/** Longest delay a timer can hold, 24 days; a longer one would fire at once. */
+const SLEEP_MS_MAX = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => instant(Date.now()),
   monotonicMs: () => performance.now(),
@@ -13,7 +16,7 @@ export const systemClock: Clock = {
         signal?.removeEventListener("abort", done);
         resolve();
       };
-      const timer = setTimeout(done, ms);
+      const timer = setTimeout(done, Math.min(ms, SLEEP_MS_MAX));
       signal?.addEventListener("abort", done, { once: true });
     }),
 };

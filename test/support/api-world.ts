@@ -123,7 +123,7 @@ export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): P
   const tokens = createTokens(deps);
   const user = await store.identity.user(first.user.id);
   if (user === null) throw new Error("the first user is missing");
-  const token = tokens.issue(user, first.project.id).text;
+  const token = tokens.issue(user, first.project.id, clock.now()).text;
   const base = `/v1/${first.project.id}`;
 
   const call: ApiWorld["call"] = async (method, url, options = {}) => {
@@ -164,7 +164,7 @@ export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): P
     tokenOf: async (name, project) => {
       const found = await store.identity.userByName(first.domain.id, name);
       if (found === null) throw new Error(`no user ${name}`);
-      return tokens.issue(found, project as ProjectId | null).text;
+      return tokens.issue(found, project as ProjectId | null, clock.now()).text;
     },
     stranger: async () => {
       // The first release has no way to add a domain, so the row is written beside the store.
@@ -186,7 +186,7 @@ export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): P
       database.close();
       await store.identity.createProject(project);
       await store.identity.createUser(other);
-      return { token: tokens.issue(other, project.id).text, base: `/v1/${project.id}` };
+      return { token: tokens.issue(other, project.id, clock.now()).text, base: `/v1/${project.id}` };
     },
     model: async (name = "iris", version = "0.0.1") => {
       await uploadPackage(objects, first.project.id);

@@ -120,11 +120,12 @@ export const loginRoute = (app: App, deps: ApiDeps, tokens: Tokens): void => {
     async (request, reply) => {
       const { identity, scope } = request.body.auth;
       const wanted = identity.password.user;
+      const asOf = deps.clock.now();
       const user = await findUser(deps, wanted);
       const isRight = await verifyPassword(wanted.password, user?.passwordHash ?? null);
       if (user === null || !isRight || !user.enabled) throw fail("CREDENTIALS_WRONG", {});
       const project = await findScope(deps, user, scope);
-      const { text, payload } = tokens.issue(user, project?.id ?? null);
+      const { text, payload } = tokens.issue(user, project?.id ?? null, asOf);
       return reply
         .code(201)
         .header("X-Subject-Token", text)

@@ -1,10 +1,10 @@
 /**
  * The process runner's files, and the lock that keeps a second runner away from them:
  *
- *   instances/runner.lock                 who runs here: pid and birth
+ *   instances/runner.lock                 who runs here: pid and start
  *   instances/<group>/group.json          the group's specification and the next instance number
  *   instances/<group>/<n>/spec.json       what the instance program was started with (LaunchSpec)
- *                         process.json    its pid and birth; written right after the start
+ *                         process.json    its pid and start; written right after the start
  *                         address.json    written by the instance once it listens
  *                         ending          it was told to end
  *                         scratch/        its own
@@ -13,12 +13,11 @@
  * JSON is written beside its place and renamed, so a reader finds all of it or nothing. Synchronous on purpose: the
  * files are tiny, and nothing else can happen between remembering a start and making it.
  */
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { GroupId } from "../../core/ids.ts";
 import type { GroupSpec } from "../runner.ts";
-import type { ProcessIdentity } from "./identity.ts";
-import { identify, isAlive } from "./identity.ts";
+import { tryLock } from "../../telemetry/process-lock.ts";
 
 export interface GroupRecord {
   readonly spec: GroupSpec;
@@ -88,41 +87,11 @@ const LOCK = "runner.lock";
 
 /** Takes the directory for this process; throws when a living one has it. Returns the way to let go. */
 export const lock = (files: RunnerFiles): (() => void) => {
-  const path = join(files.instances, LOCK);
   mkdirSync(files.instances, { recursive: true, mode: 0o700 });
-  const self = identify(process.pid);
-  if (self === null) throw new Error("this process cannot be identified; is /proc mounted?");
-  for (let attempt = 0; attempt < 3; attempt += 1) {
-    try {
-      writeFileSync(path, JSON.stringify(self), { flag: "wx", mode: 0o600 });
-      return () => {
-        if (isOwn(path, self)) remove(path);
-      };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
-    const holder = readJson(path) as ProcessIdentity | null;
-    if (holder !== null && isAlive(holder)) {
-      throw new Error(
-        `The data directory is in use: process ${holder.pid} runs instances from ${files.instances}. ` +
-          "Stop that platform first, or choose another data directory.",
-      );
-    }
-    // Moved away rather than deleted: of two that find it stale, one gets it and the other finds nothing to move.
-    const aside = `${path}.${process.pid}`;
-    try {
-      renameSync(path, aside);
-    } catch {
-      continue;
-    }
-    const moved = readJson(aside) as ProcessIdentity | null;
-    if (moved !== null && isAlive(moved) && !existsSync(path)) renameSync(aside, path);
-    else remove(aside);
-  }
-  throw new Error(`The lock ${path} could not be taken.`);
-};
-
-const isOwn = (path: string, self: ProcessIdentity): boolean => {
-  const holder = readJson(path) as ProcessIdentity | null;
-  return holder?.pid === self.pid && holder.born === self.born;
+  const attempt = tryLock(join(files.instances, LOCK));
+  if (attempt.isHeld) return attempt.release;
+  throw new Error(
+    `The data directory is in use: process ${attempt.holder?.pid ?? "(unknown)"} runs instances from ${files.instances}. ` +
+      "Stop that platform first, or choose another data directory.",
+  );
 };

@@ -11,13 +11,14 @@ import { dirname, join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import type { AddressFile, LaunchSpec } from "../../core/launch.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { identify, isAlive, sendSignal } from "../../telemetry/process-identity.ts";
+import type { ProcessIdentity } from "../../telemetry/process-identity.ts";
 import type { DrivenInstance, InstanceReport } from "../groups.ts";
 import type { Ending } from "./failure.ts";
 import { exited } from "./failure.ts";
 import { readJson, remove, writeJson } from "./files.ts";
 import { askHealth } from "./health.ts";
-import type { ProcessIdentity } from "./identity.ts";
-import { findByArgument, identify, isAlive, send, sweepGroup } from "./identity.ts";
+import { findByArgument, sweepGroup } from "./leftovers.ts";
 import { rotate } from "./logs.ts";
 
 export interface InstanceDeps {
@@ -75,8 +76,8 @@ export const launchInstance = (
   if (child.pid === undefined) {
     return failedStart(directory, new Error(`${deps.nodePath} could not be started`), report, child);
   }
-  // Without a birth the process was over before we looked; its exit event tells the rest.
-  const subject = who ?? { pid: child.pid, born: "over" };
+  // Without a start the process was over before we looked; its exit event tells the rest.
+  const subject = who ?? { pid: child.pid, startedAt: "over" };
   return new WatchedProcess(deps, { directory, logFile, spec, who: subject, ended, report });
 };
 
@@ -91,7 +92,8 @@ export const adoptInstance = (
     (readJson(join(directory, "process.json")) as ProcessIdentity | null) ??
     findByArgument(join(directory, "spec.json"));
   if (spec === null || who === null || !isAlive(who)) {
-    if (who !== null) sweepGroup(who);
+    if (who !== null && isAlive(who)) sendSignal(who.pid, "SIGKILL", "group");
+    else if (who !== null) sweepGroup(who);
     remove(directory);
     return null;
   }
@@ -240,9 +242,9 @@ export class WatchedProcess implements DrivenInstance {
     if (this.#isAlive()) {
       // A runner that comes after us goes on ending it.
       if (existsSync(directory)) writeFileSync(join(directory, "ending"), "", { mode: 0o600 });
-      send(who.pid, "SIGTERM", "process");
+      sendSignal(who.pid, "SIGTERM", "process");
       await this.#gone(spec.drainTimeoutMs + DRAIN_GRACE_MS, this.#hurry.signal);
-      if (this.#isAlive()) send(who.pid, "SIGKILL", "group");
+      if (this.#isAlive()) sendSignal(who.pid, "SIGKILL", "group");
       await this.#gone(KILL_WAIT_MS);
       if (this.#isAlive()) this.#deps.logger.error({ pid: who.pid }, "instance survived SIGKILL");
     }

@@ -5,9 +5,9 @@ import pino from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { GroupId } from "../../core/ids.ts";
 import { systemClock } from "../../telemetry/clock.ts";
+import { identify, isAlive } from "../../telemetry/process-identity.ts";
 import type { GroupSpec, InstanceObservation, Runner } from "../runner.ts";
 import { SERVICE, runnerSuite } from "../runner.suite.ts";
-import { identify, isAlive } from "./identity.ts";
 import { openProcessRunner } from "./runner.ts";
 
 const PROGRAM = resolve(import.meta.dirname, "../../../test/support/fake-instance.mjs");
@@ -146,7 +146,7 @@ describe("the process runner", () => {
     for (const pid of processesOf(dataDir)) process.kill(pid, "SIGKILL");
     await until(() => processesOf(dataDir).length === 0);
     // As if the pid had been given to this very process meanwhile.
-    const stale = { pid: process.pid, born: "another boot:1" };
+    const stale = { pid: process.pid, startedAt: "another boot:1" };
     writeFileSync(join(dataDir, "instances/g1/1/process.json"), JSON.stringify(stale));
     runner = await open(dataDir);
     expect(await runner.observe()).toEqual([]);
@@ -166,7 +166,10 @@ describe("the process runner", () => {
   test("refuses a second runner on the same directory and recognises a lock nobody holds", async () => {
     await expect(open(dataDir)).rejects.toThrow(/in use: process \d+/);
     await runner.close({ stopInstances: true });
-    writeFileSync(join(dataDir, "instances/runner.lock"), JSON.stringify({ pid: 1, born: "another boot:1" }));
+    writeFileSync(
+      join(dataDir, "instances/runner.lock"),
+      JSON.stringify({ pid: 1, startedAt: "another boot:1" }),
+    );
     runner = await open(dataDir);
   });
 
@@ -273,7 +276,7 @@ describe("process identity", () => {
   test("tells a process from another one with the same pid", () => {
     const self = identify(process.pid);
     expect(self !== null && isAlive(self)).toBe(true);
-    expect(isAlive({ pid: process.pid, born: "another" })).toBe(false);
+    expect(isAlive({ pid: process.pid, startedAt: "another" })).toBe(false);
     expect(identify(2 ** 22 + 1)).toBeNull();
   });
 });
