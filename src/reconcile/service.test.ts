@@ -344,6 +344,20 @@ describe("an update", () => {
     });
   });
 
+  test("is not called running before every living gateway routes by it", async () => {
+    const before = await store.routes.version();
+    await update([await entry("b")]);
+    for (let i = 0; i < 20; i += 1) {
+      await store.routes.acknowledge("gw", before, clock.now());
+      await clock.advance(1000);
+      expect((await service()).status).toBe("deploying");
+    }
+    await clock.until(async () => {
+      await store.routes.acknowledge("gw", await store.routes.version(), clock.now());
+      return (await service()).status === "running";
+    });
+  });
+
   test("does not wait for a gateway that is gone", async () => {
     await store.routes.acknowledge("dead", 0, clock.now());
     await update([await entry("b")]);
