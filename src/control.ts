@@ -143,7 +143,8 @@ export const startControl = async (
   });
   const packages = await openPackages({ root: at("packages"), clock });
 
-  const metrics = createLoopMetrics(new Registry());
+  const registry = new Registry();
+  const metrics = createLoopMetrics(registry);
   const loop = { clock, logger, metrics, random: Math.random };
   const importer = createImporter({
     store,
@@ -203,6 +204,7 @@ export const startControl = async (
     logger,
     keys,
     instanceLogs: instanceLogsOf(runner),
+    metrics: () => registry.metrics(),
     settings: {
       publicUrl: () => config.publicUrl ?? `http://${config.host}:${config.port}`,
       tokenHours: config.tokenHours,

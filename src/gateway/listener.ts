@@ -31,6 +31,8 @@ const CONNECTIONS_MAX = 10_000;
 export interface ListenerDeps extends PredictionDeps {
   readonly control: ControlProxy;
   readonly metrics: Metrics;
+  /** Control's own metrics in the same text form; "" when it does not answer. Never rejects. */
+  readonly controlMetrics: () => Promise<string>;
   readonly logger: Logger;
 }
 
@@ -104,11 +106,14 @@ export const createListener = (deps: ListenerDeps): Server => {
       case "health":
         return sendText(request, response, health());
       case "metrics":
-        return sendText(request, response, {
-          status: 200,
-          type: "text/plain; version=0.0.4; charset=utf-8",
-          text: deps.metrics.render(),
-        });
+        void deps.controlMetrics().then((ofControl) =>
+          sendText(request, response, {
+            status: 200,
+            type: "text/plain; version=0.0.4; charset=utf-8",
+            text: deps.metrics.render() + ofControl,
+          }),
+        );
+        return;
       case "internal":
         return refuse(request, response, fail("ROUTE_NOT_FOUND", {}), false);
       case "too-long":

@@ -119,6 +119,7 @@ export const createWorld = async (
     logger,
     keys: secrets.keys,
     instanceLogs: more.instanceLogs ?? silent,
+    metrics: async () => "",
     settings,
   };
   const api = await createApi(deps);
