@@ -12,7 +12,7 @@ export default defineConfig({
           exclude: ["src/**/*.system.test.ts"],
           pool: "forks",
           maxWorkers: 2,
-          testTimeout: 20_000,
+          testTimeout: 60_000,
         },
       },
       {

@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fail, handOver, install, isInstalled, root, suitableNode } from "../scripts/runtime.mjs";
 
-const main = join(root, "src", "main.ts");
+const main = join(root, "src", "start.js");
 if (!existsSync(main))
   fail(`The program is not complete: ${main} is missing.`, "Get a fresh copy of the project.");
 // stdout stays free for the command's own answer.

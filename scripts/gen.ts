@@ -25,6 +25,7 @@ const openapi = async (): Promise<string> => {
     store: unused as ApiDeps["store"],
     objects: unused as ApiDeps["objects"],
     instanceLogs: unused as ApiDeps["instanceLogs"],
+    metrics: async () => "",
     clock: systemClock,
     logger: createLogger("gen", "silent"),
     keys: { kid: "unused", ...generateKeyPairSync("ed25519") },

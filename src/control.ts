@@ -29,7 +29,7 @@ import { openStore } from "./store/open-store.ts";
 import { systemClock } from "./telemetry/clock.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 /** Imports build environments and load models: two at a time leave the machine usable. */
 const IMPORTS_AT_ONCE = 2;
 const SERVICE_PASSES_AT_ONCE = 8;
@@ -143,7 +143,8 @@ export const startControl = async (
   });
   const packages = await openPackages({ root: at("packages"), clock });
 
-  const metrics = createLoopMetrics(new Registry());
+  const registry = new Registry();
+  const metrics = createLoopMetrics(registry);
   const loop = { clock, logger, metrics, random: Math.random };
   const importer = createImporter({
     store,
@@ -203,6 +204,7 @@ export const startControl = async (
     logger,
     keys,
     instanceLogs: instanceLogsOf(runner),
+    metrics: () => registry.metrics(),
     settings: {
       publicUrl: () => config.publicUrl ?? `http://${config.host}:${config.port}`,
       tokenHours: config.tokenHours,

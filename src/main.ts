@@ -1,14 +1,8 @@
 /**
- * The only executable: the first argument names a role of the platform, anything else is the command line. Each is
- * imported only when it runs, so the gateway never loads the database driver and an instance starts in milliseconds.
+ * What a process is (started by start.js): the first argument names a role of the platform, anything else is the
+ * command line. Each is imported only when it runs, so the gateway never loads the database driver and an instance
+ * starts in milliseconds.
  */
-import { enableCompileCache } from "node:module";
-import { fileURLToPath } from "node:url";
-
-// Starts are short and frequent (an instance is one): compiled code is kept between them. Beside the modules, not in
-// the shared temporary folder, where others could write it. 137-200 ms to a listening instance instead of 175-360.
-enableCompileCache(fileURLToPath(new URL("../node_modules/.cache/modelport-compiled", import.meta.url)));
-
 const [first, ...rest] = process.argv.slice(2);
 
 const role = first ?? "";

@@ -15,7 +15,7 @@ import { runningState, startSupervisor, StartRefused } from "./supervise.ts";
 import type { RoleName, SupervisorEvent } from "./supervise.ts";
 import { isAlive } from "./telemetry/process-identity.ts";
 
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
 const describe = (event: SupervisorEvent): string => {

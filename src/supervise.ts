@@ -13,6 +13,7 @@
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -68,7 +69,15 @@ const RESTART_MS_MIN = 200;
 const RESTART_MS_MAX = 10_000;
 /** A role that ran this long had recovered: its next restart is quick again. */
 const STEADY_MS = 30_000;
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+/**
+ * Control's work is a little now and then, so by default its young generation grows to 16 MB before it is ever looked
+ * at: 115 MB idle without, 105 MB with this. The gateway's is left alone: under load it pays for a small one with CPU.
+ */
+const NODE_OPTIONS: Readonly<Record<RoleName, readonly string[]>> = {
+  control: ["--max-semi-space-size=4"],
+  gateway: [],
+};
+const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 
 const stateFile = (dataDir: string): string => join(dataDir, "run", "supervisor.json");
 
@@ -158,7 +167,7 @@ class Role {
     const child = fork(MAIN, [this.name], {
       stdio: ["ignore", log, log, "ipc"],
       detached: true,
-      execArgv: [],
+      execArgv: [...NODE_OPTIONS[this.name]],
     });
     closeSync(log);
     this.#child = child;
@@ -383,6 +392,8 @@ export const runRole = async (name: RoleName): Promise<void> => {
   }
   process.on("SIGTERM", () => ended.resolve({ stopInstances: false }));
   tell({ type: "ready" });
+  // Else node writes it at a clean end only, and a role that gets killed leaves its successor nothing (start.js).
+  flushCompileCache();
   await running.close(await ended.promise);
   process.exit(0);
 };

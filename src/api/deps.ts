@@ -27,5 +27,7 @@ export interface ApiDeps {
   readonly logger: Logger;
   readonly keys: TokenKeys;
   readonly instanceLogs: InstanceLogs;
+  /** Control's metrics in Prometheus' text form; the gateway adds them to its own at /metrics. */
+  readonly metrics: () => Promise<string>;
   readonly settings: ApiSettings;
 }

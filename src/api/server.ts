@@ -55,7 +55,14 @@ const document = async (app: App, version: string): Promise<void> => {
     },
     transform: jsonSchemaTransform,
   });
-  await app.register(swaggerUi, { routePrefix: "/docs" });
+  await app.register(swaggerUi, {
+    routePrefix: "/docs",
+    theme: {
+      title: "Modelport API",
+      // The bar only offers to explore some other document.
+      css: [{ filename: "modelport.css", content: ".swagger-ui .topbar { display: none }" }],
+    },
+  });
 };
 
 /** Builds the API; the caller lets it listen and closes it. */

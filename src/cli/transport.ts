@@ -2,11 +2,14 @@
  * One HTTP exchange over node:http(s). Not fetch: its idle limit of five minutes would cut a followed log and a long
  * prediction, and it cannot send a large file with its length and report how far it got.
  */
-import { request as httpRequest } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { Readable } from "node:stream";
 import { CliError } from "./failures.ts";
+
+// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB, also in the
+// process of a running `modelport up`).
+const { request: httpRequest } = process.getBuiltinModule("node:http");
 
 export interface Exchange {
   readonly method: string;

@@ -5,6 +5,7 @@
  *   GET  /internal/table?gateway=ID&applied=V&wait_ms=N   → 200 RoutingTable when its version is not V, else 204 after N ms.
  *        `applied` is also the gateway's acknowledgement: every request admitted from now on was routed by V or newer.
  *        -1: none applied yet.
+ *   GET  /internal/metrics                                → 200, control's metrics in Prometheus' text form
  *   POST /internal/usage  UsageReport                     → 204
  *   DELETE /internal/gateways/ID                          → 204; the gateway has ended and routes nothing any more
  */

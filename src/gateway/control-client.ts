@@ -1,6 +1,8 @@
 /** The gateway's own small requests to control, over its private Unix socket. */
-import { Agent, request } from "node:http";
 import type { Timer } from "./timer.ts";
+
+// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB).
+const { Agent, request } = process.getBuiltinModule("node:http");
 
 const ANSWER_BYTES_MAX = 256 * 1024 * 1024;
 

@@ -2,7 +2,6 @@
  * Everything that is not a prediction goes to control over its private socket, streaming both ways. Not a hot path:
  * node:http's own client does it. Credentials and the Host field pass; control authenticates for itself.
  */
-import { Agent, request as httpRequest } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import { fail } from "../core/errors.ts";
@@ -10,6 +9,9 @@ import { discardRest, requestIdOf, sendError } from "./answer.ts";
 import { answerHeaders, controlHeaders } from "./headers.ts";
 import type { AccessLog } from "./record.ts";
 import type { Timer } from "./timer.ts";
+
+// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB).
+const { Agent, request: httpRequest } = process.getBuiltinModule("node:http");
 
 export interface ControlProxyDeps {
   readonly socketPath: string;

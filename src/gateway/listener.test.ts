@@ -137,6 +137,7 @@ describe("everything that is not a prediction", () => {
     await world.call(`/v1/infers/${id}`);
     const text = (await world.call("/metrics", { token: null })).body.toString();
     expect(text).not.toContain("invented");
+    expect(text).toMatch(/\nfake_control_metric 1\n/);
     expect(text).toContain(`service="${id}",version="1.0.0",outcome="2xx",owner="none"`);
     expect(text).toMatch(/requests_total\{service="other",version="",outcome="4xx",owner="route"\} \d+/);
   });

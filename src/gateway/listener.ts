@@ -8,7 +8,6 @@
  *   Expect: 100-continue answered when the body is wanted, other expectations 417 (node:http)
  *   trailers: read and dropped, both ways; 1xx from an instance: dropped; HEAD, 204, 304: no body whatever is sent
  */
-import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { fail } from "../core/errors.ts";
@@ -21,6 +20,9 @@ import { Prediction } from "./prediction.ts";
 import type { PredictionDeps } from "./prediction.ts";
 import { readTarget } from "./target.ts";
 
+// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB).
+const { createServer } = process.getBuiltinModule("node:http");
+
 const HEADER_BYTES_MAX = 128 * 1024;
 const HEADERS_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 65_000;
@@ -29,6 +31,8 @@ const CONNECTIONS_MAX = 10_000;
 export interface ListenerDeps extends PredictionDeps {
   readonly control: ControlProxy;
   readonly metrics: Metrics;
+  /** Control's own metrics in the same text form; "" when it does not answer. Never rejects. */
+  readonly controlMetrics: () => Promise<string>;
   readonly logger: Logger;
 }
 
@@ -102,11 +106,14 @@ export const createListener = (deps: ListenerDeps): Server => {
       case "health":
         return sendText(request, response, health());
       case "metrics":
-        return sendText(request, response, {
-          status: 200,
-          type: "text/plain; version=0.0.4; charset=utf-8",
-          text: deps.metrics.render(),
-        });
+        void deps.controlMetrics().then((ofControl) =>
+          sendText(request, response, {
+            status: 200,
+            type: "text/plain; version=0.0.4; charset=utf-8",
+            text: deps.metrics.render() + ofControl,
+          }),
+        );
+        return;
       case "internal":
         return refuse(request, response, fail("ROUTE_NOT_FOUND", {}), false);
       case "too-long":

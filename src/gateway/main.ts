@@ -44,6 +44,8 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
+/** A scrape waits at most this long for control's part. */
+const CONTROL_METRICS_MS = 1_000;
 const FAREWELL_MS = 2_000;
 const CLOSE_SWEEP_MS = 50;
 
@@ -75,6 +77,19 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     predictTimeoutMs: options.predictTimeoutMs,
     isClosing: () => isClosing,
     control: proxy,
+    controlMetrics: async () => {
+      try {
+        const answer = await control.send({
+          method: "GET",
+          path: "/internal/metrics",
+          timeoutMs: CONTROL_METRICS_MS,
+        });
+        return answer.status === 200 ? answer.text : "";
+      } catch {
+        // Control is down: the scrape tells of the gateway, and that it cannot reach control.
+        return "";
+      }
+    },
     logger,
   });
 

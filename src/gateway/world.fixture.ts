@@ -111,6 +111,7 @@ const createControl = (socketPath: string, first: RoutingTable): FakeControl => 
       server = createServer((request, response) => {
         const url = new URL(request.url ?? "/", "http://control");
         if (url.pathname === "/internal/table") return onTable(url, response);
+        if (url.pathname === "/internal/metrics") return void response.end("fake_control_metric 1\n");
         if (url.pathname === "/internal/usage") return void onUsage(request, response);
         if (url.pathname.startsWith("/internal/gateways/")) {
           control.goodbyes.push(decodeURIComponent(url.pathname.split("/").pop() ?? ""));

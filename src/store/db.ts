@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Kysely, PostgresDialect, PostgresQueryCompiler, SqliteQueryCompiler, sql } from "kysely";
 import type { QueryCompiler, Transaction } from "kysely";
-import pg from "pg";
+import type { CustomTypesConfig } from "pg";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { migrate } from "./migrations/migrate.ts";
@@ -61,7 +61,7 @@ export const isUniqueViolation = (error: unknown): boolean =>
 /** Opens the database and brings its schema up to date. */
 export const openDatabase = async (location: DatabaseLocation, deps: DatabaseDeps): Promise<Database> => {
   const { db, foreign } =
-    location.kind === "sqlite" ? openSqlite(location.path, deps) : openPostgres(location.url, deps);
+    location.kind === "sqlite" ? openSqlite(location.path, deps) : await openPostgres(location.url, deps);
   try {
     await db.transaction().execute(async (tx) => migrate(tx, location.kind, deps.clock.now()));
   } catch (error) {
@@ -132,7 +132,9 @@ const openSqlite = (path: string, deps: DatabaseDeps): Opened => {
   return { db, foreign: watchSqlite(database, deps.clock) };
 };
 
-const openPostgres = (url: string, deps: DatabaseDeps): Opened => {
+const openPostgres = async (url: string, deps: DatabaseDeps): Promise<Opened> => {
+  // The driver is loaded only where it is used: SQLite needs none of it.
+  const { default: pg } = await import("pg");
   const pool = new pg.Pool({
     connectionString: url,
     max: POOL_MAX,
@@ -143,7 +145,7 @@ const openPostgres = (url: string, deps: DatabaseDeps): Opened => {
     types: {
       getTypeParser: (oid: number, format?: "text" | "binary") =>
         oid === PG_INT8 ? Number : pg.types.getTypeParser(oid, format ?? "text"),
-    } as pg.CustomTypesConfig,
+    } as CustomTypesConfig,
   });
   // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
   pool.on("error", (error) => deps.logger.warn({ err: error }, "database connection lost"));

@@ -5,7 +5,6 @@
  * message in one. Watching starts with the first listener.
  */
 import type { DatabaseSync } from "node:sqlite";
-import pg from "pg";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 
@@ -109,6 +108,8 @@ const listenOnce = async (
   signal: AbortSignal,
   connected: () => void,
 ): Promise<void> => {
+  // Loaded by db.ts already; imported above it would be loaded for SQLite too.
+  const { default: pg } = await import("pg");
   const client = new pg.Client({
     connectionString: url,
     keepAlive: true,

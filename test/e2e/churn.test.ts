@@ -1,9 +1,8 @@
 /** 100 rounds of deploy, update and delete while callers never stop: no failed prediction, nothing left behind. */
 import { readdirSync } from "node:fs";
-import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Platform, processesOf, until } from "../support/platform.ts";
+import { asBefore, census } from "../support/census.ts";
+import { Platform, until } from "../support/platform.ts";
 import { deploy, echo, entry, importModel, predict, settled } from "../support/packages.ts";
 
 const ROUNDS = 100;
@@ -52,39 +51,11 @@ const load = (id: string): Load => {
 
 const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 
-const rows = (): Record<string, number> => {
-  const db = new DatabaseSync(join(platform.dataDir, "modelport.db"), { readOnly: true });
-  const tables = db
-    .prepare("select name from sqlite_master where type = 'table' and name not like 'sqlite%'")
-    .all();
-  const counts = Object.fromEntries(
-    tables.map(({ name }) => [
-      String(name),
-      Number(db.prepare(`select count(*) as n from "${String(name)}"`).get()?.["n"]),
-    ]),
-  );
-  db.close();
-  // History that is pruned by age, not by deletes.
-  for (const table of Object.keys(counts)) if (/change|migration/.test(table)) delete counts[table];
-  return counts;
-};
-
-const census = () => {
-  const { roles } = platform.state;
-  return {
-    processes: processesOf(platform.dataDir).length,
-    instances: readdirSync(join(platform.dataDir, "instances")).sort(),
-    logs: readdirSync(join(platform.dataDir, "logs")).sort(),
-    rows: rows(),
-    roles,
-  };
-};
-
 it("fails no prediction and leaks no process, port, file or row", async () => {
   const steady = await deploy(platform, "steady", [entry(v1)]);
   const steadyLoad = load(steady);
   await until("some load", () => (steadyLoad.sent > 50 ? true : null));
-  const before = census();
+  const before = census(platform);
   const filesBefore = Object.values(platform.state.roles).map((role) => openFiles(role.pid));
 
   const failures: string[] = [];
@@ -108,20 +79,12 @@ it("fails no prediction and leaks no process, port, file or row", async () => {
     while (next < ROUNDS) await round(`round-${++next}`);
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  const after = await until(
-    "everything to be as before",
-    () => {
-      const now = census();
-      return JSON.stringify({ ...now }) === JSON.stringify({ ...before }) ? now : null;
-    },
-    20_000,
-  ).catch(() => census());
   await steadyLoad.end();
 
   expect(failures).toEqual([]);
   expect(steadyLoad.failures).toEqual([]);
   expect(sent).toBeGreaterThan(ROUNDS);
-  expect(after).toEqual(before);
+  await asBefore(platform, before);
   const filesAfter = Object.values(platform.state.roles).map((role) => openFiles(role.pid));
   // Keep-alive connections come and go by the dozen; a leak of one file a round would show as a hundred.
   filesAfter.forEach((files, index) => expect(files - (filesBefore[index] ?? 0)).toBeLessThan(ROUNDS / 2));

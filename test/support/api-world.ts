@@ -1,6 +1,6 @@
 /**
- * The control API on a real SQLite database and real object files in a directory of its own, asked through `inject`. Two tenants would share
- * it, so tests can prove that they never see each other.
+ * The control API on a real database (SQLite unless told otherwise) and real object files in a directory of its own,
+ * asked through `inject`. Two tenants would share it, so tests can prove that they never see each other.
  */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -24,6 +24,7 @@ import type { Published } from "../../src/core/model.ts";
 import type { ServiceStatus } from "../../src/core/service.ts";
 import type { Objects } from "../../src/objects/objects.ts";
 import { openDirectoryObjects } from "../../src/objects/directory.ts";
+import type { DatabaseLocation } from "../../src/store/db.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { systemClock } from "../../src/telemetry/clock.ts";
@@ -90,12 +91,14 @@ export interface ApiWorld {
   close(): Promise<void>;
 }
 
-export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): Promise<ApiWorld> => {
+export const createWorld = async (
+  more: { instanceLogs?: InstanceLogs; database?: DatabaseLocation } = {},
+): Promise<ApiWorld> => {
   const dir = await mkdtemp(join(tmpdir(), "modelport-api-"));
   const clock = createClock();
   const logger = createLogger("test", "silent");
   const store = await openStore({
-    database: { kind: "sqlite", path: join(dir, "modelport.db") },
+    database: more.database ?? { kind: "sqlite", path: join(dir, "modelport.db") },
     clock,
     logger,
   });
@@ -116,6 +119,7 @@ export const createWorld = async (more: { instanceLogs?: InstanceLogs } = {}): P
     logger,
     keys: secrets.keys,
     instanceLogs: more.instanceLogs ?? silent,
+    metrics: async () => "",
     settings,
   };
   const api = await createApi(deps);

@@ -91,7 +91,7 @@ export class Platform {
   }
 
   async start(): Promise<this> {
-    const child = spawn(process.execPath, [join(REPO, "src/main.ts"), "up"], {
+    const child = spawn(process.execPath, [join(REPO, "src/start.js"), "up"], {
       cwd: REPO,
       env: this.environment,
       stdio: ["ignore", "pipe", "pipe"],
@@ -192,7 +192,7 @@ export class Platform {
 
   /** Runs the command line against this platform. */
   cli(...args: readonly string[]): Promise<Finished> {
-    return this.run(process.execPath, [join(REPO, "src/main.ts"), ...args]);
+    return this.run(process.execPath, [join(REPO, "src/start.js"), ...args]);
   }
 
   /** Runs a command to its end, with this platform's settings. */

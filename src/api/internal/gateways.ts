@@ -71,6 +71,10 @@ export const gatewayRoutes = (app: App, deps: ApiDeps, closing: AbortSignal): vo
     return reply.code(204).send(null);
   });
 
+  app.get("/internal/metrics", { schema: { hide: true } }, async (_request, reply) =>
+    reply.type("text/plain; version=0.0.4; charset=utf-8").send(await deps.metrics()),
+  );
+
   app.delete(
     "/internal/gateways/:gateway",
     { schema: { hide: true, params: z.object({ gateway: z.string().min(1).max(128) }) } },

@@ -1,8 +1,10 @@
 /** Asks an instance for its health (core/launch.ts). Null: no answer, or none that means anything, within the limit. */
-import { request } from "node:http";
 import type { Clock } from "../../core/clock.ts";
 import type { HealthAnswer } from "../../core/launch.ts";
 import type { Failure } from "../../core/service.ts";
+
+// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB).
+const { request } = process.getBuiltinModule("node:http");
 
 const TIMEOUT_MS = 1500;
 const ANSWER_BYTES_MAX = 256 * 1024;
