@@ -12,7 +12,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "n
 import { createServer } from "node:http";
 import { createServer as createTcpServer } from "node:net";
 import type { AddressInfo } from "node:net";
-import { cpus, release, tmpdir } from "node:os";
+import { cpus, loadavg, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RoutingTable } from "../../src/core/routing-table.ts";
 import { encodeToken, tokenToSign } from "../../src/core/token.ts";
@@ -125,6 +125,10 @@ const load = (
 const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
+/** Resident memory of a process, as the kernel words it. */
+const memory = (pid: number | undefined): string =>
+  /VmRSS:\s+(.*)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "?";
+
 const main = async (): Promise<void> => {
   writeFileSync(
     join(dir, "post.lua"),
@@ -171,6 +175,8 @@ const main = async (): Promise<void> => {
     { name: "gateway", port: gateway.port, pid: gateway.child.pid ?? 0 },
     { name: "node:http pipe", port: pipe.port, pid: pipe.child.pid ?? 0 },
   ];
+  const busyBefore = loadavg()[0] ?? 0;
+  const idleMemory = memory(gateway.child.pid);
   // Compilers need some requests to settle; four seconds each, not counted.
   for (const hop of hops) await load(hop.port, 8, 4);
   const lines = [
@@ -178,6 +184,11 @@ const main = async (): Promise<void> => {
     "The gateway has token check, limits, metrics and access records (to a file) on; nginx logs nothing.",
     `${cpus().length} × ${cpus()[0]?.model ?? "?"}, Linux ${release()}, Node ${process.version}, nginx ${version("nginx", ["-v"], /nginx\/(\S+)/) ?? "not installed"}, wrk ${version("wrk", ["-v"], /wrk (\S+)/) ?? "?"}`,
     `${rounds} rounds of ${seconds} s, hops taking turns; median of the rounds. Upstream and load generator share the machine.`,
+    `Load average of the machine before the run: ${busyBefore.toFixed(1)} on ${cpus().length} CPUs.${
+      busyBefore > 0.5
+        ? " It was shared with other work: compare the rows of one block, not the absolute numbers."
+        : ""
+    }`,
     "",
     "connections  hop                 CPU µs/request  × nginx   requests/s   median latency",
   ];
@@ -204,8 +215,10 @@ const main = async (): Promise<void> => {
       console.log(lines.at(-1));
     }
   }
-  const status = readFileSync(`/proc/${gateway.child.pid}/status`, "utf8");
-  lines.push("", `gateway memory after the run (VmRSS): ${/VmRSS:\s+(.*)/.exec(status)?.[1] ?? "?"}`);
+  lines.push(
+    "",
+    `gateway memory (VmRSS) before the first request: ${idleMemory}; after the run: ${memory(gateway.child.pid)}`,
+  );
   writeFileSync(join(here, "results.txt"), `${lines.join("\n")}\n`);
   console.log(lines.join("\n"));
 };

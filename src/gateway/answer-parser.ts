@@ -8,7 +8,8 @@
 export interface AnswerEvents {
   /** Final answer only; 1xx answers are skipped. `headers` alternates names and values. */
   onHead(status: number, reason: string, headers: string[]): void;
-  onBody(chunk: Buffer): void;
+  /** `isLast` when this completes a body of known length: onComplete follows at once. */
+  onBody(chunk: Buffer, isLast: boolean): void;
   onComplete(): void;
 }
 
@@ -106,12 +107,13 @@ export class AnswerParser {
         this.#remaining -= take;
         const chunk = data.subarray(at, at + take);
         if (this.#remaining === 0 && this.#state === "chunk-data") this.#state = "chunk-end";
-        this.#events.onBody(chunk);
-        if (this.#remaining === 0 && this.#state === "length") this.#complete();
+        const isLast = this.#remaining === 0 && this.#state === "length";
+        this.#events.onBody(chunk, isLast);
+        if (isLast) this.#complete();
         return at + take;
       }
       case "to-close":
-        this.#events.onBody(at === 0 ? data : data.subarray(at));
+        this.#events.onBody(at === 0 ? data : data.subarray(at), false);
         return data.length;
       case "chunk-size": {
         const line = this.#line(data, at);

@@ -26,7 +26,8 @@ export interface UpstreamListener {
   /** Connected: the request may be written now. */
   onReady(): void;
   onHead(status: number, reason: string, headers: string[]): void;
-  onBody(chunk: Buffer): void;
+  /** `isLast`: onComplete follows at once. */
+  onBody(chunk: Buffer, isLast: boolean): void;
   onComplete(): void;
   onFailure(failure: UpstreamFailure): void;
   /** The socket takes request bytes again. */
@@ -132,8 +133,8 @@ export class UpstreamConnection implements AnswerEvents {
     this.#listener?.onHead(status, reason, headers);
   }
 
-  onBody(chunk: Buffer): void {
-    this.#listener?.onBody(chunk);
+  onBody(chunk: Buffer, isLast: boolean): void {
+    this.#listener?.onBody(chunk, isLast);
   }
 
   onComplete(): void {
