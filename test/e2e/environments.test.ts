@@ -67,7 +67,7 @@ const unfinished = (of = platform): readonly string[] =>
 
 /** A wheel that no index has, as bytes. */
 const wheel = (): Uint8Array => {
-  const path = join(scratch, "modelport_greeting-1.2-py3-none-any.whl");
+  const path = join(scratch, WHEEL);
   const write = `
 import sys, zipfile
 info = "modelport_greeting-1.2.dist-info/"
@@ -87,17 +87,32 @@ with zipfile.ZipFile(sys.argv[1], "w") as out:
 
 const OLD_NUMPY: Package = { package_name: "numpy", package_version: "1.15.0", restraint: "EXACT" };
 
+const WHEEL = "modelport_greeting-1.2-py3-none-any.whl";
+/** Versions with one set of dependencies: a wheel that they bring along. */
+const greeting = (version: string) =>
+  importModel(
+    platform,
+    "greeting",
+    version,
+    asking(
+      `[${JSON.stringify(version)}, __import__('modelport_greeting').greet()]`,
+      [{ package_name: WHEEL }],
+      {
+        [WHEEL]: wheel(),
+      },
+    ),
+  );
+let first: Awaited<ReturnType<typeof importModel>>;
+/** Its environment. */
+let own = "";
+
 describe("dependencies", () => {
   it("may be wheels of the package directory", async () => {
-    const name = "modelport_greeting-1.2-py3-none-any.whl";
-    const model = await importModel(
-      platform,
-      "wheel",
-      "1.0.0",
-      asking("__import__('modelport_greeting').greet()", [{ package_name: name }], { [name]: wheel() }),
-    );
-    expect(model.status, infos(model.events)).toBe("published");
-    expect(await answerOf(model.id, "wheel")).toBe("hello from the wheel");
+    first = await greeting("1.0.0");
+    expect(first.status, infos(first.events)).toBe("published");
+    expect(environments()).toHaveLength(1);
+    own = environments()[0] ?? "";
+    expect(await answerOf(first.id, "greeting")).toEqual(["1.0.0", "hello from the wheel"]);
   });
 
   it("pinned to a release without a build are replaced by the nearest that works, with a warning", async () => {
@@ -151,30 +166,15 @@ describe("dependencies", () => {
 });
 
 describe("an environment", () => {
-  const packages: readonly Package[] = [
-    { package_name: "certifi", package_version: "2020.1.1", restraint: "ATLEAST" },
-    { package_name: "certifi", package_version: "2099.1.1", restraint: "ATMOST" },
-  ];
-  const version = (number: string) =>
-    importModel(
-      platform,
-      "shared",
-      number,
-      asking(`[${JSON.stringify(number)}, bool(__import__('certifi').where())]`, packages),
-    );
-
   it("is shared by versions with the same set, and given back after the last of them", async () => {
-    const others = environments();
-    const first = await version("1.0.0");
-    expect(first.status, infos(first.events)).toBe("published");
-    const [own, ...more] = environments().filter((key) => !others.includes(key));
-    expect(more).toEqual([]);
-    const second = await version("1.0.1");
+    const others = environments().filter((key) => key !== own);
+    expect(others).not.toEqual([]);
+    const second = await greeting("1.0.1");
     expect(second.status, infos(second.events)).toBe("published");
     expect(infos(second.events)).toContain("An existing environment image is used.");
     expect(infos(second.events)).not.toMatch(/Environment: |The environment was created/);
-    expect(environments()).toEqual([...others, own ?? ""].sort());
-    expect(await answerOf(second.id, "shared")).toEqual(["1.0.1", true]);
+    expect(environments()).toEqual([...others, own].sort());
+    expect(await answerOf(second.id, "greeting")).toEqual(["1.0.1", "hello from the wheel"]);
 
     const restarted = async (): Promise<void> => {
       const before = platform.state.roles.control;
@@ -202,7 +202,7 @@ describe("an environment", () => {
     expect(environments()).toContain(own);
     await removed(second.id);
     await restarted();
-    await until("the environment to be gone", () => (environments().includes(own ?? "") ? null : true));
+    await until("the environment to be gone", () => (environments().includes(own) ? null : true));
     // Those of the other versions stay.
     expect(environments()).toEqual(others);
     await until("its files to be gone", () => (unfinished().length === 0 ? true : null));
