@@ -164,7 +164,7 @@ const tryOnce = async (
   if (failure !== null)
     throw new ImportFailure(
       fail("PACKAGE_INVALID", { count: 1 }),
-      `The model could not be loaded. ${failure.message}`,
+      failure.message,
       [withDuration(modelEvents.trialFailed(failure.message), deps.clock.monotonicMs() - began)],
     );
   await deps.packages.rememberTrial(found.digest, found.key);
