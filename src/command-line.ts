@@ -12,7 +12,10 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
   const settings = readConfig();
   if (!settings.ok) {
     const lines = settings.problems.map((p) => `  ${p.path} ${p.message}; ${p.fix}`);
-    process.stderr.write(`Some settings are wrong:\n${lines.join("\n")}\n`);
+    if (argv.includes("--json")) {
+      const error = { message: "Some settings are wrong.", exit_code: 2, problems: settings.problems };
+      process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
+    } else process.stderr.write(`Some settings are wrong:\n${lines.join("\n")}\n`);
     return 2;
   }
   const { config } = settings;

@@ -71,14 +71,11 @@ export const createPlatformControl = (
     return true;
   };
 
-  const found = async (url: string): Promise<RunningPlatform> => ({
+  const found = (url: string): RunningPlatform => ({
     url,
     alreadyRunning: true,
-    // It is not ours: its end is noticed by watching it.
-    ended: (async () => {
-      while (runningState(config.dataDir) !== null && !interrupt.aborted) await clock.sleep(1_000, interrupt);
-      return { reason: null };
-    })(),
+    // It is not ours to wait for: a command that found it running must be able to end before it.
+    ended: Promise.resolve({ reason: null }),
     stop: async () => undefined,
   });
 

@@ -18,7 +18,11 @@ def is_own(filename):
 def describe(error):
     """(`ValueError: message`, traceback) of an exception; never raises, whatever the exception's __str__ does."""
     try:
-        summary = traceback.format_exception_only(type(error), error)[-1].strip()
+        # The last line of a SyntaxError leaves out the place, which is what its reader needs; its text names it.
+        if isinstance(error, SyntaxError):
+            summary = "%s: %s" % (type(error).__name__, error)
+        else:
+            summary = traceback.format_exception_only(type(error), error)[-1].strip()
     except Exception:
         summary = "%s: <its text could not be made>" % type(error).__name__
     try:

@@ -86,11 +86,13 @@ export const apiFailure = (status: number, body: string, requestId: string | und
     typeof parsed["error"] === "object" && parsed["error"] !== null
       ? (parsed["error"] as Record<string, unknown>)
       : {};
-  const code = text(parsed["error_code"]) ?? text(iam["error_code"]);
+  const code = text(parsed["error_code"]) ?? text(iam["error_code"]) ?? text(parsed["erno"]);
   const message =
     text(parsed["error_msg"]) ??
     text(iam["message"]) ??
     text(parsed["erro_msg"]) ??
+    // What a model's code answers when it fails: {erno, msg, error_info}.
+    text(parsed["msg"]) ??
     (body.trim().split("\n")[0]?.slice(0, 300) || "The answer has no body.");
   const problems = Array.isArray(parsed["problems"]) ? parsed["problems"].filter(isProblem) : [];
   return new CliError(outcomeOf(status, code), message, {

@@ -97,6 +97,12 @@ describe("failures", () => {
       "Traceback …",
       "failed",
     ]);
+    const ours = apiFailure(400, '{"erno":"PY.0105","msg":"Inference failed","error_info":"KeyError"}', "r3");
+    expect([ours.message, ours.details.code, ours.details.detail]).toEqual([
+      "Inference failed",
+      "PY.0105",
+      "KeyError",
+    ]);
     expect(apiFailure(502, "<html>\nbad gateway", undefined).message).toBe("<html>");
     expect(apiFailure(502, "", undefined).message).toBe("The answer has no body.");
   });

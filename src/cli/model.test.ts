@@ -42,6 +42,17 @@ describe("model import", () => {
     expect([...cli.server.objects.keys()].toSorted()).toEqual([`${prefix}config.json`, `${prefix}iris.m`]);
   });
 
+  test("refuses a name or version the platform would not take before anything is uploaded", async () => {
+    for (const wrong of [
+      ["--name", "x y!"],
+      ["--version", "abc"],
+    ]) {
+      const { code, stderr } = await cli.run(["model", "import", join(cli.dir, "iris"), ...wrong]);
+      expect([code, stderr.includes(`${wrong[1]} is not a`)]).toEqual([2, true]);
+    }
+    expect(cli.server.objects.size).toBe(0);
+  });
+
   test("says at once when there is no model folder, and when its parent was meant", async () => {
     const missing = await cli.run(["model", "import", cli.dir]);
     expect([missing.code, missing.stderr.includes("does not hold a folder named model")]).toEqual([2, true]);

@@ -1,5 +1,6 @@
 /** `modelport model …`: AI applications, from a package on this machine or in objects to a published version. */
 import type { Command } from "commander";
+import { name as nameSchema, version as versionSchema } from "../contract/modelarts/common.ts";
 import type { Api } from "./api.ts";
 import type { EventItem, ModelDetail, ModelItem } from "./api-shapes.ts";
 import { addNoun, addVerb, timeSpan } from "./commands.ts";
@@ -62,7 +63,7 @@ export const awaitModel = async (
   });
   throw new CliError("failed", `${model.model_name} ${model.model_version} could not be imported.`, {
     detail: events.map((event) => event.event_info).join("\n") || undefined,
-    next: `Correct the package and import it again. \`modelport model events ${model.model_name}:${model.model_version}\` shows every step.`,
+    next: `Put right what is named above, then run the command again. \`modelport model events ${model.model_name}:${model.model_version}\` shows every step.`,
   });
 };
 
@@ -109,6 +110,19 @@ const importModel = async (session: Session, options: ImportOptions, source: str
   const name = options.name ?? folder;
   if (name === undefined)
     throw usage("The address names no folder to take the name from.", "Give one with `--name`.");
+  // Before the upload: what the platform will refuse by its name need not be sent first.
+  if (!nameSchema.safeParse(name).success) {
+    throw usage(
+      `${name} is not a name of an AI application.`,
+      "Give one with `--name`: 1 to 64 letters, digits, Chinese characters, hyphens or underscores.",
+    );
+  }
+  if (options.version !== undefined && !versionSchema.safeParse(options.version).success) {
+    throw usage(
+      `${options.version} is not a version.`,
+      "Write three numbers of one or two digits without leading zeros, such as 1.0.0.",
+    );
+  }
   const versions = (await versionsOf(api, name)).map((row) => row.model_version);
   const version = options.version ?? nextVersion(versions);
   if (versions.includes(version)) {

@@ -24,7 +24,10 @@ export interface RunningPlatform {
   readonly url: string;
   /** True when it was already up: then it is not ours to stop. */
   readonly alreadyRunning: boolean;
-  /** Settles when the platform has ended, by itself or by `stop`, with the reason when it was not asked to. */
+  /**
+   * Settles when the platform has ended, by itself or by `stop`, with the reason when it was not asked to; at once when
+   * it runs in a process of its own (found running, or detached).
+   */
   readonly ended: Promise<{ readonly reason: string | null }>;
   /** Clean stop: nothing of it is left behind when this resolves. */
   stop(): Promise<void>;

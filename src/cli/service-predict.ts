@@ -32,7 +32,11 @@ const readBody = async (session: Session, data: string | undefined): Promise<Uin
   if (!data.startsWith("@")) return Buffer.from(data);
   const path = data.slice(1);
   return readFile(path).catch((cause: NodeJS.ErrnoException) => {
-    throw new CliError("usage", `${path} cannot be read: ${cause.code ?? cause.message}.`, { cause });
+    const reason = cause.code === "ENOENT" ? "there is no such file" : (cause.code ?? cause.message);
+    throw new CliError("usage", `${path} cannot be read: ${reason}.`, {
+      next: "Name a file that holds the body, as `-d @request.json`.",
+      cause,
+    });
   });
 };
 

@@ -45,7 +45,8 @@ export const modelEvents = {
     abnormal(`${path === "" ? "config.json" : path} ${message}; ${fix}.`),
   trialStarted: () => normal("The model is being loaded for a trial."),
   trialSucceeded: () => normal("The model loaded and answered its health check."),
-  trialFailed: (reason: string) => abnormal(`The model could not be loaded. ${reason}`),
+  /** The reason is a whole sentence: what did not work, and the exception where there was one. */
+  trialFailed: (reason: string) => abnormal(reason),
   dependencyReplaced: (asked: string, got: string, reason: string) =>
     warning(`Dependency ${asked} was replaced by ${got}: ${reason}`),
   notice: (text: string) => warning(text),

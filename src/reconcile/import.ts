@@ -162,11 +162,9 @@ const tryOnce = async (
     signal,
   );
   if (failure !== null)
-    throw new ImportFailure(
-      fail("PACKAGE_INVALID", { count: 1 }),
-      `The model could not be loaded. ${failure.message}`,
-      [withDuration(modelEvents.trialFailed(failure.message), deps.clock.monotonicMs() - began)],
-    );
+    throw new ImportFailure(fail("PACKAGE_INVALID", { count: 1 }), failure.message, [
+      withDuration(modelEvents.trialFailed(failure.message), deps.clock.monotonicMs() - began),
+    ]);
   await deps.packages.rememberTrial(found.digest, found.key);
   notes.add(withDuration(modelEvents.trialSucceeded(), deps.clock.monotonicMs() - began));
 };
