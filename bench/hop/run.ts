@@ -25,7 +25,12 @@ const children: ChildProcess[] = [];
 
 const start = (file: string, args: readonly string[]): Promise<{ child: ChildProcess; port: number }> =>
   new Promise((resolve, reject) => {
-    const child = fork(join(here, file), [...args]);
+    // As src/start.js does it: without the type stripper in memory, from the second run on.
+    const env = {
+      ...process.env,
+      NODE_COMPILE_CACHE: join(here, "../../node_modules/.cache/modelport-bench"),
+    };
+    const child = fork(join(here, file), [...args], { env });
     children.push(child);
     child.once("message", (message) => resolve({ child, port: (message as { port: number }).port }));
     child.once("exit", (code) => reject(new Error(`${file} ended with ${code}`)));
