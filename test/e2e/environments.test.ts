@@ -79,7 +79,8 @@ files = {
 files[info + "RECORD"] = "".join(f"{name},,\\n" for name in [*files, info + "RECORD"])
 with zipfile.ZipFile(sys.argv[1], "w") as out:
     for name, text in files.items():
-        out.writestr(name, text)
+        # A fixed time: the same wheel must be the same bytes.
+        out.writestr(zipfile.ZipInfo(name), text)
 `;
   execFileSync("python3", ["-c", write, path]);
   return new Uint8Array(readFileSync(path));
