@@ -1,18 +1,15 @@
 /** Puts the gateway role together from the settings. The gateway itself is in gateway/. */
-import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import type { Config } from "./config.ts";
 import { runGateway } from "./gateway/main.ts";
 import { systemClock } from "./telemetry/clock.ts";
+import { appendToLog } from "./telemetry/log-file.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
 export const startGateway = async (config: Config): Promise<{ close(): Promise<void> }> => {
   const run = join(config.dataDir, "run");
-  const accessLog = createWriteStream(join(config.dataDir, "logs", "platform", "access.log"), {
-    flags: "a",
-    mode: 0o600,
-  });
+  const accessLog = appendToLog(join(config.dataDir, "logs", "platform", "access.log"));
   const gateway = await runGateway({
     host: config.host,
     port: config.port,

@@ -19,6 +19,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Config } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
+import { setAsideIfLarge } from "./telemetry/log-file.ts";
 import { identify, isAlive, self } from "./telemetry/process-identity.ts";
 import type { ProcessIdentity } from "./telemetry/process-identity.ts";
 import { tryLock } from "./telemetry/process-lock.ts";
@@ -162,7 +163,9 @@ class Role {
   start(): Promise<void> {
     const startedAt = this.#clock.monotonicMs();
     this.#emit({ type: "starting", role: this.name });
-    const log = openSync(join(this.#config.dataDir, "logs", "platform", `${this.name}.log`), "a", 0o600);
+    const logFile = join(this.#config.dataDir, "logs", "platform", `${this.name}.log`);
+    setAsideIfLarge(logFile);
+    const log = openSync(logFile, "a", 0o600);
     // Detached: a Ctrl-C in the terminal reaches the supervisor alone, which then ends the roles in order.
     const child = fork(MAIN, [this.name], {
       stdio: ["ignore", log, log, "ipc"],

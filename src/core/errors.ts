@@ -171,7 +171,12 @@ export const CATALOGUE = {
   ),
   // --- services -----------------------------------------------------------------------------------------------
   SERVICE_NOT_FOUND: def<Named>(404, "route", (p) => `Service ${p.id} does not exist.`),
-  SERVICE_EXISTS: def<{ name: string }>(409, "client", (p) => `Service ${p.name} already exists.`),
+  SERVICE_EXISTS: def<{ name: string }>(
+    409,
+    "client",
+    (p) => `Service ${p.name} already exists.`,
+    () => "Choose another name, or change the existing one with `modelport service update`.",
+  ),
   SERVICE_MODEL_NOT_FOUND: def<Named>(404, "route", (p) => `Model ${p.id} does not exist.`),
   SERVICE_MODEL_TWICE: def<Named>(
     400,

@@ -107,7 +107,10 @@ const buildEnvironment = async (
       strict: deps.settings.strictDependencies,
     },
     (line) => {
-      if (PROGRESS.test(line)) notes.add(modelEvents.environmentProgress(line.trim()));
+      if (!PROGRESS.test(line)) return;
+      // What follows is silent and the longest step on a slow machine; the last line shown must be what it is at.
+      const next = /^\s*installed\b/i.test(line) ? "; compiling bytecode" : "";
+      notes.add(modelEvents.environmentProgress(`${line.trim()}${next}`));
     },
     signal,
   );
