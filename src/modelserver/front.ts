@@ -149,10 +149,16 @@ export class Front {
   }
 }
 
+/**
+ * Who names a deadline answers its caller at that moment by itself. Ending the worker a little later leaves that answer
+ * to it, so a caller of the gateway always reads the same one instead of whichever of two timers was first.
+ */
+const CALLER_FIRST_MS = 250;
+
 /** Remaining time as the gateway gives it; never more than the instance's own limit. */
 const deadlineMs = (header: string | string[] | undefined, limitMs: number): number => {
   if (typeof header !== "string" || !/^\d{1,9}$/.test(header)) return limitMs;
-  return Math.min(Number(header), limitMs);
+  return Math.min(Number(header), limitMs) + CALLER_FIRST_MS;
 };
 
 /** Answers without reading the body any further than node must. */
