@@ -81,7 +81,7 @@ try {
     const rssKb = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
     const text = command.join(" ");
     const what =
-      /main\.ts (\S+)/.exec(text)?.[1] ??
+      /start\.js (\S+)/.exec(text)?.[1] ??
       (text.includes("python") ? "python worker (scikit-learn loaded)" : text);
     return `  ${what.replace("up", "supervisor").padEnd(40)} ${(rssKb / 1024).toFixed(0).padStart(5)} MB`;
   });

@@ -23,6 +23,16 @@ switch (role) {
     await runRole(role);
     break;
   }
+  case "compile": {
+    // Only loads what the roles load, so that their compiled code is in the cache (start.js) before they start.
+    await import("./supervise.ts");
+    await Promise.all(
+      rest[0] === "control"
+        ? [import("./control.ts")]
+        : [import("./gateway.ts"), import("./modelserver/main.ts"), import("./command-line.ts")],
+    );
+    break;
+  }
   default: {
     const { runCommandLine } = await import("./command-line.ts");
     process.exitCode = await runCommandLine(process.argv.slice(2));

@@ -12,13 +12,23 @@
  */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { flushCompileCache } from "node:module";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { flushCompileCache, getCompileCacheDir } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Config } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
+import { VERSION } from "./core/version.ts";
 import { setAsideIfLarge } from "./telemetry/log-file.ts";
 import { identify, isAlive, self } from "./telemetry/process-identity.ts";
 import type { ProcessIdentity } from "./telemetry/process-identity.ts";
@@ -72,13 +82,39 @@ const RESTART_MS_MAX = 10_000;
 const STEADY_MS = 30_000;
 /**
  * Control's work is a little now and then, so by default its young generation grows to 16 MB before it is ever looked
- * at: 115 MB idle without, 105 MB with this. The gateway's is left alone: idle it is no smaller for it.
+ * at: 115 MB idle without, 105 MB with this. After eight imports and deployments it had 140 MB without and 133 MB with
+ * --optimize-for-size. The gateway is left alone: idle it is no smaller for either, and it is on the callers' path.
  */
 const NODE_OPTIONS: Readonly<Record<RoleName, readonly string[]>> = {
-  control: ["--max-semi-space-size=4"],
+  control: ["--max-semi-space-size=4", "--optimize-for-size"],
   gateway: [],
 };
 const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
+
+/**
+ * Compiles what the roles will load, once per installation: without it the first run of all weighs what later ones do
+ * not (control 159 instead of 140 MB, the gateway 94 instead of 74), because each role loads the type stripper.
+ * Nothing depends on it, so a failure (an installation that cannot be written) is no failure.
+ */
+const compileOnce = async (): Promise<void> => {
+  const cache = getCompileCacheDir();
+  if (cache === undefined) return;
+  const marker = join(cache, `complete-${VERSION}`);
+  if (existsSync(marker)) return;
+  // One process per role: compiled code is good only under the options it was compiled under.
+  const compile = (role: RoleName): Promise<boolean> =>
+    new Promise((resolve) => {
+      const child = fork(MAIN, ["compile", role], { stdio: "ignore", execArgv: [...NODE_OPTIONS[role]] });
+      child.once("error", () => resolve(false));
+      child.once("exit", (code) => resolve(code === 0));
+    });
+  const done = await Promise.all([compile("control"), compile("gateway")]);
+  try {
+    if (done.every(Boolean)) writeFileSync(marker, "");
+  } catch {
+    // Not writable: the next start tries again.
+  }
+};
 
 const stateFile = (dataDir: string): string => join(dataDir, "run", "supervisor.json");
 
@@ -298,6 +334,7 @@ const supervise = async (
     onEvent({ type: "recovered", previous: previous.supervisor });
     await awaitLeftovers(previous, clock);
   }
+  await compileOnce();
   const port = await claimPort(wanted.host, wanted.port);
   const reachable = wanted.host === "0.0.0.0" || wanted.host === "::" ? "127.0.0.1" : wanted.host;
   const url = wanted.publicUrl ?? `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
