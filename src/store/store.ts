@@ -3,6 +3,7 @@
  * (store.suite.ts) that runs on SQLite and on PostgreSQL. Every verb is one transaction; a verb that changes what a
  * user wants writes its change row and its events in the same one, so nothing acknowledged is ever half there.
  */
+import type { DecidedChange } from "../core/service-update.ts";
 import type { DomainId, Instant, ModelId, ProjectId, ServiceId, UserId } from "../core/ids.ts";
 import type { HistoryEvent, Model, Published } from "../core/model.ts";
 import type { DesiredState, Revision, RevisionEntry, Service, ServiceStatus } from "../core/service.ts";
@@ -115,20 +116,8 @@ export interface ServiceFilter {
   readonly limit: number;
 }
 
-/** What a user's write does to a service; decided by core/service-update.ts from the current rows. */
-export interface ServiceChange {
-  readonly description?: string;
-  readonly schedule?: Service["schedule"];
-  readonly dueAt?: Instant | null;
-  readonly additionalProperties?: Readonly<Record<string, unknown>>;
-  readonly desired?: DesiredState;
-  readonly status?: ServiceStatus;
-  readonly progress?: number;
-  readonly errorMessage?: string | null;
-  /** A new revision: becomes `service.revision`. Its number is assigned here. */
-  readonly revision?: { readonly entries: readonly RevisionEntry[] };
-  readonly events: readonly HistoryEvent[];
-}
+/** What a user's write does to a service. A new revision becomes `service.revision`; its number is assigned here. */
+export type ServiceChange = DecidedChange;
 
 /** What the service reconciler writes back; never touches what the user wants, except to undo a revision. */
 export interface ServiceSettlement {
