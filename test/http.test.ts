@@ -151,7 +151,7 @@ const answerOutcome = async (row: AnswerRow): Promise<string> => {
     answers: isCut ? [Number(/^HTTP\/1\.1 (\d{3}) /.exec(got.text)?.[1])] : got.answers.map(statusOf),
     problem: got.problem,
     connection: got.isHanging ? "hanging" : got.isKept ? "kept" : "closed",
-    reused: isReused,
+    ...(row.reused === undefined ? {} : { reused: isReused }),
     ...(row.fields === undefined
       ? {}
       : {

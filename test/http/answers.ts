@@ -323,7 +323,6 @@ const EARLY: readonly AnswerRow[] = [
     fields: ["Content-Length: 2"],
     body: "no",
     connection: "kept",
-    reused: false,
   },
   {
     what: "an answer before the end of the chunks, which come all the same",
@@ -334,7 +333,6 @@ const EARLY: readonly AnswerRow[] = [
     fields: ["Content-Length: 2"],
     body: "no",
     connection: "kept",
-    reused: false,
   },
 ];
 

@@ -49,8 +49,8 @@ export interface AnswerRow {
   readonly body?: string;
   /** "closed": after the whole answer, or instead of its rest. */
   readonly connection: "kept" | "closed";
-  /** Whether the gateway sends another request on the instance's connection. */
-  readonly reused: boolean;
+  /** Whether the gateway sends another request on the instance's connection. Absent: as the packets came. */
+  readonly reused?: boolean;
 }
 
 export const HEAD = "Host: caller\r\nX-Auth-Token: {token}\r\n";
