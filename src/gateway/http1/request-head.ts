@@ -33,7 +33,8 @@ const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PAT
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^ ]+) (HTTP\/\d\.\d)$/;
 const FORBIDDEN = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)/;
 const BARE_LF = /(?:^|[^\r])\n/;
-const HOST = /^[A-Za-z0-9\-._~!$&'()*+,;=:%[\]]*$/;
+/** RFC 9110 §7.2, without the comma no host has: a repeated field, which is joined with one, is never a host. */
+const HOST = /^(?:[A-Za-z0-9\-._~!$&'()*+;=%]*|\[[A-Za-z0-9:.]+\])(?::\d{0,5})?$/;
 const LENGTH = /^(?:0|[1-9]\d{0,14})$/;
 
 const malformed = (reason: string): HeadRefusal => ({ kind: "malformed", reason });
@@ -106,7 +107,7 @@ const checkFraming = (
 ): RequestHead | HeadRefusal => {
   const { known, isModern, method } = head;
   const { host, contentLength, transferEncoding, connection, expect } = known;
-  if ((host === undefined && isModern) || (host !== undefined && !HOST.test(host)) || isTwice(head, "host")) {
+  if ((host === undefined && isModern) || (host !== undefined && !HOST.test(host))) {
     return malformed("There must be exactly one Host field, with a host and perhaps a port.");
   }
   let bodyLength: number | null = 0;
@@ -133,12 +134,4 @@ const checkFraming = (
     else if (!isModern) keepAlive = options.some((option) => option.trim() === "keep-alive");
   } else if (connection === "keep-alive") keepAlive = true;
   return { ...head, bodyLength, keepAlive, expectsContinue: expectsContinue && bodyLength !== 0 };
-};
-
-/** A host has no comma in practice, but may: the count decides. */
-const isTwice = (head: Pick<RequestHead, "fields" | "known">, lower: keyof KnownFields): boolean => {
-  if (head.known[lower]?.includes(",") !== true) return false;
-  let count = 0;
-  for (let i = 0; i < head.fields.length; i += 2) if (head.fields[i]?.toLowerCase() === lower) count += 1;
-  return count > 1;
 };
