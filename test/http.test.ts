@@ -40,7 +40,7 @@ const filled = (text: string): string =>
 
 /** The one form of a request behind the gateway. */
 const onTheWire = (asked: Got): string => {
-  const got = asked.chunks === undefined ? asked : { ...asked, chunks: filled(asked.chunks) };
+  const got = { ...asked, ...(asked.body === undefined ? {} : { body: filled(asked.body) }) };
   const framing =
     got.chunks !== undefined
       ? "Transfer-Encoding: chunked\r\n"
@@ -72,7 +72,10 @@ const record = (): void => {
     instance.connections.length,
     ...instance.connections.filter((one) => !one.isClosed),
   );
-  for (const one of instance.connections) one.bytes = "";
+  for (const one of instance.connections) {
+    one.bytes = "";
+    one.requests = 0;
+  }
 };
 
 /** Whole requests the instance got since `record`, and the bytes of those that were cut. */
@@ -197,7 +200,8 @@ describe("pieces", () => {
     }
     const { whole } = received();
     expect(whole).toHaveLength(3 * (bytes.length - 1));
-    expect(new Set(whole).size).toBe(3);
+    // Behind the gateway the same body is the same, whether it came in chunks or with its length.
+    expect(new Set(whole).size).toBe(2);
   });
 
   test("a request means the same byte by byte", async () => {
@@ -221,9 +225,11 @@ describe("pieces", () => {
   });
 });
 
-test("every answer of the gateway's own says whose request it was for", async () => {
+test("every refusal has the body of an error, a request id and the time", async () => {
   for (const row of Object.values({ ...REQUESTS, ...FIELDS, ...FRAMING }).flat()) {
-    if (!row.answers.includes(400) || row.answers.length !== 1) continue;
+    const [status = 0] = row.answers;
+    // A 404 of the table is control's, or the stand-in for it.
+    if (row.answers.length !== 1 || status < 400 || status === 404) continue;
     const got = await converse({
       port: world.port,
       pieces: [filled(row.send)],
@@ -233,6 +239,10 @@ test("every answer of the gateway's own says whose request it was for", async ()
     const answer = got.answers[0];
     if (answer === undefined) throw new Error(row.what);
     expect(fieldOf(answer, "x-request-id"), row.what).toMatch(/^[A-Za-z0-9_-]{1,128}$/);
-    expect(JSON.parse(answer.body), row.what).toMatchObject({ error_code: expect.stringMatching(/^APIG/) });
+    expect(fieldOf(answer, "date"), row.what).toMatch(/ GMT$/);
+    expect(answer.body, row.what).toMatch(/^\{/);
+    expect(JSON.parse(answer.body), row.what).toMatchObject({
+      error_code: expect.stringMatching(/^(?:APIG|ModelArts)/),
+    });
   }
 });

@@ -21,7 +21,10 @@ const LANES = 16;
 const ALIVE_EVERY = 500;
 
 /** What the gateway takes and llhttp does not, by llhttp's reason; each must be right to take. */
-const TAKEN_BEYOND_LLHTTP: Readonly<Record<string, string>> = {};
+const TAKEN_BEYOND_LLHTTP: Readonly<Record<string, string>> = {
+  HPE_INVALID_URL:
+    "a target that is refused by itself (400): where the request ends is clear, so the next one is read",
+};
 
 interface Kept {
   readonly name: string;

@@ -31,22 +31,22 @@ const LINE: readonly RequestRow[] = [
     ...refused(),
   },
   { what: "nothing at all", send: "", ends: true, ...SILENT },
-  { what: "the beginning of a request line", send: "GET /v1/in", ends: true, ...refused() },
+  { what: "the beginning of a request line", send: "GET /v1/in", ends: true, ...SILENT },
   {
     what: "the beginning of a header",
     send: "GET {url}/x HTTP/1.1\r\nHost: caller\r\n",
     ends: true,
-    ...refused(),
+    ...SILENT,
   },
 ];
 
 const METHODS: readonly RequestRow[] = [
-  { what: "`get` in lower case", send: line("get {url}/x HTTP/1.1"), ...refused() },
-  { what: "a method nobody knows, `FROB`", send: line("FROB {url}/x HTTP/1.1"), ...refused() },
+  { what: "`get` in lower case", send: line("get {url}/x HTTP/1.1"), ...refused(405) },
+  { what: "a method nobody knows, `FROB`", send: line("FROB {url}/x HTTP/1.1"), ...refused(405) },
   { what: "a method of 10,000 letters", send: line(`${"A".repeat(10_000)} {url}/x HTTP/1.1`), ...refused() },
   { what: "a NUL in the method", send: line("GE\0T {url}/x HTTP/1.1"), ...refused() },
-  { what: "`CONNECT example.com:443`", send: line("CONNECT example.com:443 HTTP/1.1"), ...SILENT },
-  { what: "`TRACE`", send: line("TRACE {url}/x HTTP/1.1"), ...passed({ line: "TRACE /x" }) },
+  { what: "`CONNECT example.com:443`", send: line("CONNECT example.com:443 HTTP/1.1"), ...refused(405) },
+  { what: "`TRACE`", send: line("TRACE {url}/x HTTP/1.1"), ...refused(405) },
   { what: "`OPTIONS *`", send: line("OPTIONS * HTTP/1.1"), ...refused(400, "kept") },
   {
     what: "`PUT` and `PATCH` without a length",
@@ -56,7 +56,7 @@ const METHODS: readonly RequestRow[] = [
 ];
 
 const VERSIONS: readonly RequestRow[] = [
-  { what: "HTTP/0.9: no version", send: "GET {url}/x\r\n", ends: true, ...refused() },
+  { what: "HTTP/0.9: no version", send: "GET {url}/x\r\n", ends: true, ...SILENT },
   { what: "HTTP/1.0", send: line("GET {url}/x HTTP/1.0"), ...passed(GET), connection: "closed" },
   {
     what: "HTTP/1.0 without `Host`",
@@ -75,16 +75,16 @@ const VERSIONS: readonly RequestRow[] = [
     ...passed(posted("abc")),
     connection: "closed",
   },
-  { what: "`HTTP/1.2`", send: line("GET {url}/x HTTP/1.2"), ...refused() },
-  { what: "`HTTP/2.0`", send: line("GET {url}/x HTTP/2.0"), ...refused() },
-  { what: "`HTTP/0.9` in words", send: line("GET {url}/x HTTP/0.9"), ...refused() },
+  { what: "`HTTP/1.2`", send: line("GET {url}/x HTTP/1.2"), ...refused(505) },
+  { what: "`HTTP/2.0`", send: line("GET {url}/x HTTP/2.0"), ...refused(505) },
+  { what: "`HTTP/0.9` in words", send: line("GET {url}/x HTTP/0.9"), ...refused(505) },
   { what: "`http/1.1` in lower case", send: line("GET {url}/x http/1.1"), ...refused() },
   { what: "`HTTP/1.10`", send: line("GET {url}/x HTTP/1.10"), ...refused() },
   { what: "`HTTP/01.1`", send: line("GET {url}/x HTTP/01.1"), ...refused() },
   { what: "`HTTP/1,1`", send: line("GET {url}/x HTTP/1,1"), ...refused() },
   { what: "`HTTP/11`", send: line("GET {url}/x HTTP/11"), ...refused() },
   { what: "`RTSP/1.0`", send: line("GET {url}/x RTSP/1.0"), ...refused() },
-  { what: "the HTTP/2 preface", send: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ...refused() },
+  { what: "the HTTP/2 preface", send: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", ...refused(505) },
 ];
 
 const TARGETS: readonly RequestRow[] = [
@@ -94,9 +94,13 @@ const TARGETS: readonly RequestRow[] = [
     ...refused(400, "kept"),
   },
   { what: "`https://example.com/…`", send: to("https://example.com{url}/x"), ...refused(400, "kept") },
-  { what: "`example.com:80` (authority form) with `GET`", send: to("example.com:80"), ...refused() },
+  {
+    what: "`example.com:80` (authority form) with `GET`",
+    send: to("example.com:80"),
+    ...refused(400, "kept"),
+  },
   { what: "`*` with `GET`", send: to("*"), ...refused(400, "kept") },
-  { what: "a target without `/`", send: to("v1/infers/x"), ...refused() },
+  { what: "a target without `/`", send: to("v1/infers/x"), ...refused(400, "kept") },
   { what: "`/../` behind the service", send: to("{url}/../x"), ...refused(400, "kept") },
   { what: "`/./` behind the service", send: to("{url}/./x"), ...refused(400, "kept") },
   { what: "`/..` at the end", send: to("{url}/.."), ...refused(400, "kept") },
@@ -111,9 +115,9 @@ const TARGETS: readonly RequestRow[] = [
   { what: "`%` at the end", send: to("{url}/x%"), ...refused(400, "kept") },
   { what: "a space in the target", send: to("{url}/x y"), ...refused() },
   { what: "a NUL in the target", send: to("{url}/x\0y"), ...refused() },
-  { what: "a tab in the target", send: to("{url}/x\ty"), ...refused() },
+  { what: "a tab in the target", send: to("{url}/x\ty"), ...refused(400, "kept") },
   { what: "DEL in the target", send: to("{url}/x\x7fy"), ...refused() },
-  { what: "a byte over 0x7f in the target", send: to("{url}/\xc3\xa4"), ...refused() },
+  { what: "a byte over 0x7f in the target", send: to("{url}/\xc3\xa4"), ...refused(400, "kept") },
   { what: "a target of over 32 KB", send: to(`{url}/${"a".repeat(40_000)}`), ...refused(414, "kept") },
   { what: "`/v1//infers/…`", send: to("/v1//infers/x"), ...to404 },
   { what: "`//v1/infers/…`", send: to("/{url}/x"), ...to404 },
@@ -156,7 +160,7 @@ const EXPECTATIONS: readonly RequestRow[] = [
     what: "`Expect: 100-Continue` with a chunked body",
     send: post("Expect: 100-Continue\r\nTransfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"),
     ...continued,
-    gets: [{ line: "POST /x", chunks: "abc" }],
+    gets: [{ line: "POST /x", body: "abc" }],
   },
   { what: "`Expect: 100-continue` without a body", send: get("Expect: 100-continue\r\n"), ...passed(GET) },
   {
@@ -176,11 +180,11 @@ const EXPECTATIONS: readonly RequestRow[] = [
     connection: "closed",
     gets: [posted("abc")],
   },
-  { what: "`Expect: something`", send: get("Expect: something\r\n"), ...refused(417, "kept") },
+  { what: "`Expect: something`", send: get("Expect: something\r\n"), ...refused(417) },
   {
     what: "`Expect: 100-continue, something`",
     send: get("Expect: 100-continue, something\r\n"),
-    ...refused(417, "kept"),
+    ...refused(417),
   },
 ];
 
@@ -201,7 +205,7 @@ const PIPELINES: readonly RequestRow[] = [
   {
     what: "a request behind a chunked body",
     send: chunked("3\r\nabc\r\n0\r\n\r\n") + get(),
-    ...passed({ line: "POST /x", chunks: "abc" }, GET),
+    ...passed(posted("abc"), GET),
   },
   {
     what: "a request behind `Connection: close`",
@@ -238,11 +242,15 @@ const PIPELINES: readonly RequestRow[] = [
     connection: "closed",
     gets: "nothing whole",
   },
-  { what: "a request behind CONNECT", send: line("CONNECT a:1 HTTP/1.1") + get("", "{url}/y"), ...SILENT },
+  {
+    what: "a request behind CONNECT",
+    send: line("CONNECT a:1 HTTP/1.1") + get("", "{url}/y"),
+    ...refused(405),
+  },
   {
     what: "a request behind the HTTP/2 preface",
     send: `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${get()}`,
-    ...refused(),
+    ...refused(505),
   },
   {
     what: "a request behind `Upgrade: h2c`",

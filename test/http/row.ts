@@ -76,5 +76,4 @@ export const passed = (...gets: readonly Got[]): Outcome => ({
 });
 export const GET: Got = { line: "GET /x" };
 export const posted = (body: string): Got => ({ line: "POST /x", body });
-export const postedInChunks = (chunks: string): Got => ({ line: "POST /x", chunks });
 export const withFields = (...fields: readonly string[]): Got => ({ line: "GET /x", fields });

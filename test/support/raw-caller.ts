@@ -40,7 +40,7 @@ export const converse = (call: Call): Promise<Conversation> =>
     const limit = setTimeout(() => {
       isHanging = true;
       socket.destroy();
-    }, call.limitMs ?? 1_500);
+    }, call.limitMs ?? 20_000);
     const read = (hasEnded: boolean): ReturnType<typeof readAnswers> =>
       readAnswers(text, "strict", { hasEnded, isHead: (n) => call.isHead === true && n < call.finals });
     const probe = (): void => {

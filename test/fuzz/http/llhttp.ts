@@ -52,7 +52,11 @@ export const judge = (text: string): Verdict => {
   parser[HTTPParser.kOnBody] = (bytes: Buffer): void => {
     current.body += bytes.toString("latin1");
   };
-  parser[HTTPParser.kOnMessageComplete] = (): void => void requests.push(current);
+  parser[HTTPParser.kOnMessageComplete] = (): void => {
+    requests.push(current);
+    // Trailers come with the target once more.
+    lateUrl = "";
+  };
   const result = parser.execute(Buffer.from(text, "latin1"));
   parser.remove();
   return { requests, error: typeof result === "number" ? null : (result.code ?? result.message) };
