@@ -248,6 +248,9 @@ const CHUNKS: readonly RequestRow[] = [
   { what: "chunk extension with a bare CR", send: chunked("3;a=\rb\r\nabc\r\n0\r\n\r\n"), ...cut },
   { what: "chunk extension with a bare LF", send: chunked("3;a=\nb\r\nabc\r\n0\r\n\r\n"), ...cut },
   { what: "chunk extension with a quoted CRLF", send: chunked('3;a="\r\n"\r\nabc\r\n0\r\n\r\n'), ...cut },
+  { what: "chunk extension `;a=/`, not a token", send: chunked("3;a=/\r\nabc\r\n0\r\n\r\n"), ...cut },
+  { what: "chunk extension `;` without a name", send: chunked("3;\r\nabc\r\n0\r\n\r\n"), ...cut },
+  { what: "chunk extension `; a=b` with a space", send: chunked("3; a=b\r\nabc\r\n0\r\n\r\n"), ...cut },
   { what: "chunk extension with a NUL", send: chunked("3;a=\0\r\nabc\r\n0\r\n\r\n"), ...cut },
   {
     what: "chunk extension of 20 KB",

@@ -18,7 +18,9 @@ const LINE_BYTES_MAX = 4 * 1024;
 const TRAILER_BYTES_MAX = 16 * 1024;
 /** Of all chunk extensions of a body together. */
 const EXTENSION_BYTES_MAX = 16 * 1024;
-const CHUNK_SIZE = /^([0-9a-fA-F]{1,13})((?:;[\t\x20-\x7e\x80-\xff]*)?)$/;
+/** RFC 9112 §7.1.1, extensions by its grammar and without the white space it deprecates. */
+const CHUNK_SIZE =
+  /^([0-9a-fA-F]{1,13})((?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]*"))?)*)$/;
 const TRAILER = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*$/;
 const EMPTY = Buffer.alloc(0);
 

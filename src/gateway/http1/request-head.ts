@@ -30,7 +30,7 @@ export type HeadRefusal =
 export const HEAD_BYTES_MAX = 128 * 1024;
 const FIELDS_MAX = 256;
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^ ]+) (HTTP\/\d\.\d)$/;
+const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\xff]+) (HTTP\/\d\.\d)$/;
 const FORBIDDEN = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)/;
 const BARE_LF = /(?:^|[^\r])\n/;
 /** RFC 9110 §7.2, without the comma no host has: a repeated field, which is joined with one, is never a host. */
