@@ -1,13 +1,12 @@
 /**
  * What a caller's bytes cost the platform, against what they cost the caller: `node bench/amplification.ts [filter]`. The
- * gateway, a bare instance and a stand-in for control run in this process; the caller is a process of its own that
+ * gateway, a small instance and a stand-in for control run in this process; the caller is a process of its own that
  * writes prepared bytes and counts answers. CPU of both, for each kind of input, and bytes both ways. Worst first.
  */
 import { fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { createWorld, group, service } from "../src/gateway/world.fixture.ts";
-import { OK, startRawInstance } from "../test/support/raw-instance.ts";
 
 interface Job {
   readonly port: number;
@@ -96,10 +95,11 @@ interface Kind {
 const runGatewaySide = async (): Promise<void> => {
   const world = await createWorld();
   world.control.handler = (_request, response) => response.writeHead(404).end();
-  const instance = await startRawInstance();
-  instance.onRequest = () => ({ bytes: OK });
-  instance.onWhole = () => undefined;
-  const one = service([group([instance.origin], { concurrency: 1_000 })]);
+  const origin = await world.instance((request, response) => {
+    request.resume();
+    request.on("end", () => response.end("ok"));
+  });
+  const one = service([group([origin], { concurrency: 1_000 })]);
   await world.control.acknowledged(world.control.publish({ services: [one] }));
   const url = `/v1/infers/${one.id}`;
   const token = world.token();
@@ -293,6 +293,7 @@ const runGatewaySide = async (): Promise<void> => {
   for (const kind of kinds.filter(({ name }) => name.includes(filter))) {
     const { texts, answers = 1, repeats, connections = 8, step = 0 } = kind;
     const job = { port: world.port, texts, answers, connections, step };
+    process.stderr.write(`${kind.name}\n`);
     await ask({ ...job, repeats: Math.ceil(repeats / 5) });
     const before = process.cpuUsage();
     const cost = await ask({ ...job, repeats });
@@ -315,7 +316,6 @@ const runGatewaySide = async (): Promise<void> => {
   console.log(`${"".padEnd(58)} bytes in     out  platform    caller   ratio   ns/byte`);
   for (const { line } of rows.toSorted((a, b) => b.ratio - a.ratio)) console.log(line);
   caller.disconnect();
-  await instance.close();
   await world.close();
 };
 

@@ -134,7 +134,7 @@ const ADDED = new Set(["x-request-id", "server-timing", "date", "connection", "k
 
 const answerOutcome = async (row: AnswerRow): Promise<string> => {
   record();
-  const reply = { bytes: row.instance, then: row.then ?? "keep" } as const;
+  const reply = { bytes: row.instance, afterwards: row.afterwards ?? "keep" } as const;
   instance.onRequest = () => reply;
   instance.onHead = row.isEarly === true ? () => reply : null;
   const got = await converse({
@@ -206,7 +206,7 @@ describe("pieces", () => {
 
   test("a request means the same byte by byte", async () => {
     record();
-    const got = await converse({ port: world.port, pieces: [...filled(text)], finals: 3 });
+    const got = await converse({ port: world.port, pieces: filled(text).split(""), finals: 3 });
     expect(got.answers.map(statusOf)).toEqual([200, 200, 200]);
     expect(received().whole).toHaveLength(3);
   });

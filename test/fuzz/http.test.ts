@@ -24,6 +24,10 @@ const ALIVE_EVERY = 500;
 const TAKEN_BEYOND_LLHTTP: Readonly<Record<string, string>> = {
   HPE_INVALID_URL:
     "a target that is refused by itself (400): where the request ends is clear, so the next one is read",
+  HPE_INVALID_TRANSFER_ENCODING:
+    "a tab behind `chunked` (white space, RFC 9110 §5.5), or a trailer of this name, which is dropped like all trailers",
+  HPE_INVALID_CONTENT_LENGTH: "a trailer of this name, which is dropped like all trailers",
+  HPE_UNEXPECTED_CONTENT_LENGTH: "a trailer of this name, which is dropped like all trailers",
 };
 
 interface Kept {

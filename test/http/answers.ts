@@ -28,7 +28,7 @@ const WHOLE: readonly AnswerRow[] = [
   {
     what: "an answer that ends with its connection",
     instance: ok("", "ok"),
-    then: "end",
+    afterwards: "end",
     answers: [200],
     fields: ["Transfer-Encoding: chunked"],
     body: "ok",
@@ -47,7 +47,7 @@ const WHOLE: readonly AnswerRow[] = [
   {
     what: "`Connection: close`",
     instance: ok("Connection: close\r\nContent-Length: 2\r\n", "ok"),
-    then: "end",
+    afterwards: "end",
     answers: [200],
     fields: ["Content-Length: 2"],
     body: "ok",
@@ -246,7 +246,7 @@ const FRAMING: readonly AnswerRow[] = [
   {
     what: "an answer shorter than its length",
     instance: ok("Content-Length: 9\r\n", "ok"),
-    then: "end",
+    afterwards: "end",
     answers: [200],
     connection: "closed",
     reused: false,
@@ -254,7 +254,7 @@ const FRAMING: readonly AnswerRow[] = [
   {
     what: "chunks without the last",
     instance: ok("Transfer-Encoding: chunked\r\n", "2\r\nok\r\n"),
-    then: "end",
+    afterwards: "end",
     answers: [200],
     connection: "closed",
     reused: false,
@@ -275,7 +275,7 @@ const MALFORMED: readonly AnswerRow[] = [
   {
     what: "lines ended with LF alone",
     instance: "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
-    then: "end",
+    afterwards: "end",
     ...BROKEN,
   },
   {
@@ -304,18 +304,23 @@ const MALFORMED: readonly AnswerRow[] = [
   {
     what: "no answer: the connection ends",
     instance: "",
-    then: "end",
+    afterwards: "end",
     send: post("Content-Length: 1\r\n", "a"),
     ...BROKEN,
   },
   {
     what: "no answer: the connection is reset",
     instance: "",
-    then: "reset",
+    afterwards: "reset",
     send: post("Content-Length: 1\r\n", "a"),
     ...BROKEN,
   },
-  { what: "the beginning of an answer", instance: "HTTP/1.1 200 OK\r\nContent-", then: "end", ...BROKEN },
+  {
+    what: "the beginning of an answer",
+    instance: "HTTP/1.1 200 OK\r\nContent-",
+    afterwards: "end",
+    ...BROKEN,
+  },
 ];
 
 const EARLY: readonly AnswerRow[] = [

@@ -40,7 +40,7 @@ export interface AnswerRow {
   readonly send?: string;
   /** The bytes the instance answers with, and what becomes of its connection then. */
   readonly instance: string;
-  readonly then?: "keep" | "end" | "reset";
+  readonly afterwards?: "keep" | "end" | "reset";
   /** At the head of the request, not waiting for its body. */
   readonly isEarly?: true;
   /** What the caller gets: the statuses, the fields but those the gateway adds, the body of the final answer. */

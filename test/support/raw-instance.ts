@@ -20,7 +20,7 @@ export interface Reply {
   readonly bytes: string;
   /** Written a turn later, as a packet of its own. */
   readonly later?: string;
-  readonly then?: "keep" | "end" | "reset";
+  readonly afterwards?: "keep" | "end" | "reset";
 }
 
 export interface RawInstance {
@@ -47,10 +47,16 @@ export const startRawInstance = async (): Promise<RawInstance> => {
     let isAnsweredEarly = false;
     const reply = (answer: Reply): void => {
       socket.write(answer.bytes, "latin1");
+      const over = (): void => {
+        if (answer.afterwards === "end") socket.end();
+        if (answer.afterwards === "reset") socket.resetAndDestroy();
+      };
       const { later } = answer;
-      if (later !== undefined) setImmediate(() => socket.write(later, "latin1"));
-      if (answer.then === "end") socket.end();
-      if (answer.then === "reset") socket.resetAndDestroy();
+      if (later === undefined || later === "") return over();
+      setImmediate(() => {
+        if (socket.writable) socket.write(later, "latin1");
+        over();
+      });
     };
     socket.on("data", (chunk: Buffer) => {
       const text = chunk.toString("latin1");

@@ -26,8 +26,8 @@ interface HttpCommon {
 }
 
 // node:http shows its parser only through a whole server; a hundred thousand texts want the parser alone.
-const { getBuiltinModule } = process as unknown as { getBuiltinModule(name: "_http_common"): HttpCommon };
-const { HTTPParser } = getBuiltinModule("_http_common");
+const builtin = process as unknown as { getBuiltinModule(name: "_http_common"): HttpCommon };
+const { HTTPParser } = builtin.getBuiltinModule("_http_common");
 
 export const judge = (text: string): Verdict => {
   const requests: { url: string; body: string }[] = [];

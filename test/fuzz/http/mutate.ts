@@ -276,7 +276,7 @@ const TEXT: readonly [TextMutation, ...TextMutation[]] = [
 
 const cutUp = (random: Random, text: string): string[] => {
   if (random.chance(60) || text.length < 2) return [text];
-  if (random.chance(3) && text.length < 600) return [...text];
+  if (random.chance(3) && text.length < 600) return text.split("");
   const cuts = Array.from({ length: 1 + random.int(4) }, () => 1 + random.int(text.length - 1)).toSorted(
     (a, b) => a - b,
   );

@@ -287,7 +287,7 @@ export const tryAnswer = async (
     lane.got.push(message);
     if (!message.start.includes(" /odd ")) return { bytes: echo(message) };
     const [first = "", ...later] = one.pieces;
-    return { bytes: first, later: later.join(""), then: one.ends ? "end" : "keep" };
+    return { bytes: first, later: later.join(""), afterwards: one.ends ? "end" : "keep" };
   };
   const isToHead = (n: number): boolean => isHead && n === 0;
   const sent = await send(
