@@ -14,9 +14,9 @@ import { answerCase, requestCase } from "./http/mutate.ts";
 import { closeLanes, isAlive, newTally, onLanes, openLanes, tryAnswer, tryCase } from "./http/run.ts";
 import type { Lane } from "./http/run.ts";
 
-const CASES = Number(process.env["MODELPORT_FUZZ_CASES"] ?? 7_000);
+const CASES = Number(process.env["MODELPORT_FUZZ_CASES"] ?? 8_000);
 const SEED = Number(process.env["MODELPORT_FUZZ_SEED"] ?? 1);
-const ANSWERS_PER_CASE = 0.3;
+const ANSWERS_PER_CASE = 0.2;
 const LANES = 16;
 const ALIVE_EVERY = 500;
 
