@@ -293,6 +293,11 @@ const MALFORMED: readonly AnswerRow[] = [
     instance: "HTTP/1.1 200 OK\rSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok",
     ...BROKEN,
   },
+  {
+    what: "CR CR LF behind the last field",
+    instance: ok("Content-Length: 2\r\nX-A: 1\r\r\n", "ok"),
+    ...BROKEN,
+  },
   { what: "a NUL in a value", instance: ok("X-A: 1\0\r\nContent-Length: 2\r\n", "ok"), ...BROKEN },
   { what: "a folded line", instance: ok("X-A: 1\r\n b\r\nContent-Length: 2\r\n", "ok"), ...BROKEN },
   { what: "a space before the colon", instance: ok("Content-Length : 2\r\n", "ok"), ...BROKEN },
