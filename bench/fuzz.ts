@@ -87,6 +87,8 @@ for (let seed = Number(firstSeed); requests.requests < Number(wanted); seed += 1
   requestsWorld.records.length = 0;
   answersWorld.records.length = 0;
   states.push(await state());
+  const found = requests.findings.length + answers.findings.length;
+  process.stderr.write(`seed ${seed}: ${requests.requests} requests, ${found} findings\n`);
 }
 const seconds = (performance.now() - startedAt) / 1000;
 

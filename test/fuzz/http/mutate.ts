@@ -291,6 +291,11 @@ const finish = (random: Random, text: string): Case => ({ text, pieces: cutUp(ra
 export const requestCase = (seed: number, index: number, aim: Aim): Case => {
   const random = randomOf(seed, index);
   const all = Array.from({ length: random.pick([1, 1, 2, 2, 3]) }, (_, n) => request(random, aim, n));
+  // Heads that repeat byte for byte, or nearly: the gateway remembers the last one.
+  const [first] = all;
+  if (first !== undefined && random.chance(25)) {
+    all.splice(1, 2, ...all.slice(1).map(() => ({ ...first, fields: [...first.fields] })));
+  }
   const target = all[random.int(all.length)];
   if (target !== undefined) {
     for (let n = random.int(3); n > 0; n -= 1) random.pick(PARTS)(random, target);
