@@ -283,13 +283,17 @@ export const tryAnswer = async (
   const isHead = one.text.length % 5 === 0;
   const ask = (path: string, method = "GET"): string =>
     `${method} ${url}${path} HTTP/1.1\r\nHost: fuzz\r\nX-Auth-Token: ${token}\r\n\r\n`;
+  const isToHead = (n: number): boolean => isHead && n === 0;
   lane.instance.onRequest = (message) => {
     lane.got.push(message);
     if (!message.start.includes(" /odd ")) return { bytes: echo(message) };
-    const [first = "", ...later] = one.pieces;
+    // Bytes behind a whole answer must come with it: later ones could be the answer to the next request, for all anybody
+    // can tell, and then are taken for it.
+    const [head = ""] = one.pieces;
+    const isWhole = readAnswers(head, "strict", { isHead: isToHead }).messages.some(isFinal);
+    const [first = "", ...later] = isWhole ? [one.text] : one.pieces;
     return { bytes: first, later: later.join(""), afterwards: one.ends ? "end" : "keep" };
   };
-  const isToHead = (n: number): boolean => isHead && n === 0;
   const sent = await send(
     port,
     [ask("/odd", isHead ? "HEAD" : "GET") + ask("/second"), ask("/third")],
@@ -312,7 +316,9 @@ export const tryAnswer = async (
   if (finals.length > 3) wrong.push(`${finals.length} answers to three requests`);
   for (const [n, path] of ["/second", "/third"].entries()) {
     const answer = finals[n + 1];
-    if (answer !== undefined && fieldOf(answer, "x-echo") !== `${path} 0`) {
+    // The gateway's own word that time is over is nobody else's answer: on a busy machine half a second may pass.
+    const isLate = answer !== undefined && statusOf(answer) === 504 && answer.body.includes('"error_code"');
+    if (answer !== undefined && !isLate && fieldOf(answer, "x-echo") !== `${path} 0`) {
       wrong.push(`${path} was answered ${answer.start} ${fieldOf(answer, "x-echo") ?? ""}`);
     }
   }
