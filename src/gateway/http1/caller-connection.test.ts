@@ -46,3 +46,27 @@ test("ends the connection of a caller that does not take the answers it asked fo
   await new Promise((resolve) => deaf.once("close", resolve));
   expect(answers.split("HTTP/1.1 200 OK").length - 1).toBeLessThan(requests);
 });
+
+test("a repeated head that came in pieces is not read a second time with what comes behind it", async () => {
+  world = await createWorld();
+  const socket = connect(world.port, "127.0.0.1");
+  sockets.push(socket);
+  socket.setNoDelay(true);
+  let text = "";
+  socket.on("data", (bytes: Buffer) => (text += bytes.toString("latin1")));
+  const statuses = (): string[] => [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map((found) => found[1] ?? "");
+  const first = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+  const second = "GET /v1/infers HTTP/1.1\r\nHost: a\r\n\r\n";
+  socket.write(first);
+  await until(() => statuses().length === 1);
+  socket.write(first.slice(0, 20));
+  // Another connection's round trip: the piece has been read by then.
+  await world.call("/healthz");
+  socket.write(first.slice(20) + second.slice(0, 20));
+  await until(() => statuses().length === 2);
+  socket.write(second.slice(20));
+  await until(() => statuses().length === 3);
+  expect(statuses()[2]).toMatch(/^4/);
+  await world.call("/healthz");
+  expect(statuses()).toHaveLength(3);
+});

@@ -168,13 +168,14 @@ export class CallerConnection implements BodyEvents {
       this.#refuse(head);
       return false;
     }
-    this.#gather = EMPTY;
     this.#memo.remember(head, data, 0, end + 4);
     this.#begin(head, data, end + 4);
     return true;
   }
 
   #begin(head: RequestHead, data: Buffer, bodyAt: number): void {
+    // What is behind the head may lie in it, and not at its start: to gather on there would bring the head back.
+    this.#gather = EMPTY;
     this.#phase = "exchange";
     this.#decoder.begin(head.bodyLength === null ? "chunked" : "length", head.bodyLength ?? 0);
     const exchange = new Http1Exchange(this, head, this.#deps.isClosing);
