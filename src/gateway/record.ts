@@ -24,6 +24,8 @@ export interface AccessRecord {
   readonly service: string | null;
   readonly version: string | null;
   readonly instance: string | null;
+  /** Absent when the request is not traced. */
+  readonly trace_id?: string | undefined;
   readonly attempts: number;
   readonly bytes_in: number;
   readonly bytes_out: number;
