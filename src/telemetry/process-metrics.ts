@@ -49,7 +49,7 @@ export class ProcessMetrics {
     out.family(
       `${prefix}_event_loop_delay_seconds`,
       "summary",
-      "How late the event loop is; quantiles over the last 30 to 60 s.",
+      "How late the event loop is; quantiles over a recent window of at least 30 s.",
     );
     const now = QUANTILES.map(([, percent]) => seconds(this.#delay.percentile(percent)));
     for (const [index, [quantile]] of QUANTILES.entries()) {
