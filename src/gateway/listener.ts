@@ -13,6 +13,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { dateLine, reasonOf, renderError, requestIdOf, sendError, sendText } from "./answer.ts";
 import type { ControlProxy } from "./control-proxy.ts";
 import type { Exchange } from "./exchange.ts";
+import { refuseScrape } from "./metrics-access.ts";
 import { CallerConnection } from "./http1/caller-connection.ts";
 import type { DoorRefusal } from "./http1/caller-connection.ts";
 import { Prediction } from "./prediction.ts";
@@ -21,11 +22,15 @@ import { readTarget } from "./target.ts";
 
 const CONNECTIONS_MAX = 10_000;
 const SWEEP_MS = 1_000;
+/** RFC 9110 §11.6.1: a 401 says how to authenticate. */
+const BEARER = "WWW-Authenticate: Bearer\r\n";
 
 export interface ListenerDeps extends PredictionDeps {
   readonly control: ControlProxy;
   /** Control's own metrics in the same text form; "" when it does not answer. Never rejects. */
   readonly controlMetrics: () => Promise<string>;
+  /** Null: /metrics answers callers on this machine. */
+  readonly metricsToken: string | null;
   readonly isClosing: () => boolean;
   readonly logger: Logger;
 }
@@ -100,7 +105,10 @@ export class Listener {
         return this.#refuse(exchange, fail("SERVICE_ID_MISSING", {}), true);
       case "health":
         return this.#sendText(exchange, this.#health());
-      case "metrics":
+      case "metrics": {
+        const refusal = refuseScrape(exchange, this.#deps.metricsToken);
+        if (refusal !== null)
+          return this.#refuse(exchange, refusal, false, refusal.status === 401 ? BEARER : "");
         void this.#deps.controlMetrics().then((ofControl) =>
           this.#sendText(exchange, {
             status: 200,
@@ -109,6 +117,7 @@ export class Listener {
           }),
         );
         return;
+      }
       case "internal":
         return this.#refuse(exchange, fail("ROUTE_NOT_FOUND", {}), false);
       case "too-long":
@@ -122,11 +131,12 @@ export class Listener {
     }
   }
 
-  #refuse(exchange: Exchange, error: AppError, isPrediction: boolean): void {
+  #refuse(exchange: Exchange, error: AppError, isPrediction: boolean, lines = ""): void {
     sendError(exchange, error, {
       requestId: requestIdOf(exchange.known.requestId),
       plane: isPrediction ? "inference" : "control",
       now: this.#deps.clock.now(),
+      lines,
     });
   }
 
