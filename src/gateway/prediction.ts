@@ -159,14 +159,18 @@ export class Prediction implements Waiter, UpstreamListener {
     this.#group = group;
     const instance = group.take();
     if (instance !== null) return this.admitted(instance);
-    if (!group.wait(this)) {
-      const retryAfterSeconds = group.retryAfterSeconds();
-      return this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds }), [
-        "Retry-After",
-        String(retryAfterSeconds),
-      ]);
-    }
+    if (!group.wait(this)) return this.#refuse(group, id);
     this.#isWaiting = true;
+  }
+
+  #refuse(group: GroupState, id: string): void {
+    const retryAfterSeconds = group.retryAfterSeconds();
+    this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds }), ["Retry-After", String(retryAfterSeconds)]);
+  }
+
+  expired(): void {
+    this.#isWaiting = false;
+    if (this.#group !== null) this.#refuse(this.#group, this.#target.serviceId);
   }
 
   rerouted(): void {
@@ -196,7 +200,6 @@ export class Prediction implements Waiter, UpstreamListener {
   onReady(): void {
     const { connection, instance } = { connection: this.#connection, instance: this.#instance };
     if (connection === null || instance === null) return;
-    instance.markUp();
     connection.cork();
     this.#isCorked = true;
     connection.writeHead(this.#head(instance.pool.authority), this.#contentLength === null);
@@ -286,6 +289,7 @@ export class Prediction implements Waiter, UpstreamListener {
 
   onComplete(): void {
     this.#connection = null;
+    this.#instance?.answered();
     this.#release(true);
     // Head, body and end in one call: node:http then makes one write of them without a detour over the next tick.
     this.#response.end(this.#lastChunk ?? undefined);
@@ -298,17 +302,19 @@ export class Prediction implements Waiter, UpstreamListener {
     const instances = this.#group?.instances.length ?? 1;
     switch (failure.kind) {
       case "dial":
-        this.#instance?.markDown();
+        this.#instance?.failed("dial");
         this.#release(false);
         if (this.#attempts < Math.max(1, instances)) return this.#seek();
         return this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), ["Retry-After", "1"]);
       case "lost":
+        this.#instance?.failed("reset");
         this.#release(false);
         if (failure.reused && this.#contentLength === 0 && REPEATABLE.has(this.#request.method ?? "")) {
           return this.#seek();
         }
         return this.#fail(fail("UPSTREAM_BROKEN", {}, { cause: failure.cause }));
       case "broken":
+        this.#instance?.failed("broken");
         return this.#fail(fail("UPSTREAM_BROKEN", {}, { cause: failure.cause }));
     }
   }
@@ -374,6 +380,7 @@ export class Prediction implements Waiter, UpstreamListener {
       return;
     }
     const limitMs = this.#deps.predictTimeoutMs;
+    if (this.#instance !== null && this.#isBodySent && this.#headAt === 0) this.#instance.failed("timeout");
     const isUploading = this.#isReadingBody && !this.#isBodySent && !this.#request.complete;
     this.#fail(isUploading ? fail("REQUEST_INCOMPLETE", { limitMs }) : fail("UPSTREAM_TIMEOUT", { limitMs }));
   }
