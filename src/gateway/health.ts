@@ -25,14 +25,14 @@ export interface Watch {
 }
 
 /** With the timeout: from the moment an instance goes silent to the verdict it is 0.9 s at the most. */
-export const PROBE_INTERVAL_MS = 400;
-export const PROBE_TIMEOUT_MS = 500;
+export const PROBE_INTERVAL_MS = 500;
+export const PROBE_TIMEOUT_MS = 400;
 /** All instances together are probed at most so often; above 50 of them each one's turn comes later. */
-const PROBES_PER_SECOND_MAX = 125;
+const PROBES_PER_SECOND_MAX = 100;
 /** Failing requests make probes hurry, but however many fail, not more often than this. */
 const HURRY_MS = 50;
 /** The timeout passes in steps, so that time in which the gateway itself stood still does not count against anybody. */
-const TIMEOUT_STEPS = 5;
+const TIMEOUT_STEPS = 4;
 const PROBES_PER_CONNECTION = 10;
 /** Want of our own, which says nothing about the instance. */
 const OUR_FAULT = new Set(["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL"]);
@@ -110,7 +110,8 @@ class Probe implements UpstreamListener {
   #connection: UpstreamConnection | null = null;
   #waiting: TimerHandle | null = null;
   #steps = 0;
-  #result: ProbeResult = "unready";
+  /** Until a head comes. What follows it does not matter, not even that it ends. */
+  #result: ProbeResult = "silent";
 
   constructor(
     pool: UpstreamPool,
@@ -150,10 +151,13 @@ class Probe implements UpstreamListener {
   }
 
   onComplete(): void {
+    // Back in the pool, or gone, by now.
+    this.#connection = null;
     this.#end(this.#result);
   }
 
   onFailure(failure: UpstreamFailure): void {
+    this.#connection = null;
     switch (failure.kind) {
       case "dial":
         return this.#end(OUR_FAULT.has(failure.cause) ? null : "refused");
@@ -179,7 +183,7 @@ class Probe implements UpstreamListener {
     this.#waiting = this.#deps.timer.after(PROBE_TIMEOUT_MS / TIMEOUT_STEPS, () => {
       this.#steps += 1;
       if (this.#steps < TIMEOUT_STEPS) this.#wait();
-      else this.#end("silent");
+      else this.#end(this.#result);
     });
   }
 
