@@ -292,6 +292,8 @@ export class GroupState {
   #dismiss(): void {
     const dismissed = [...this.#waiting.keys()];
     this.#waiting.clear();
+    this.#expiry?.cancel();
+    this.#expiry = null;
     for (const waiter of dismissed) waiter.rerouted();
   }
 }
