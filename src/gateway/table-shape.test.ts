@@ -80,6 +80,13 @@ test("refuses what does not fit and names the place", () => {
   }
 });
 
+test("refuses an origin with a port that cannot be", () => {
+  const instances = [{ id: "i", url: "http://127.0.0.1:70000" }];
+  expect(reasonFor((t) => ({ ...t, services: [service("s", [{ ...group("g"), instances }])] }))).toBe(
+    "services.0.groups.0.instances.0.url does not fit",
+  );
+});
+
 test("refuses a service or group that appears twice", () => {
   expect(reasonFor((t) => ({ ...t, services: [service("s"), service("s")] }))).toBe(
     "service s appears twice",

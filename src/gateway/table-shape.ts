@@ -67,6 +67,9 @@ const optional =
     value === undefined ? null : shape(value);
 const finite = is((value) => Number.isFinite(value));
 
+/** A port above 65535 looks like an origin and is none; found out later, half of the table would be in use. */
+const origin = is((value) => typeof value === "string" && ORIGIN.test(value) && URL.canParse(value));
+
 const group = object({
   id,
   modelId: text,
@@ -77,7 +80,7 @@ const group = object({
   queueMax: whole(0),
   queueAgeMs: optional(whole(1)),
   healthPath: optional(matching(PATH)),
-  instances: list(object({ id, url: matching(ORIGIN) })),
+  instances: list(object({ id, url: origin })),
 });
 const service = object({
   id,
