@@ -23,7 +23,7 @@ test("cells are apart, bounded by their limit, and zero when given out again", (
 });
 
 const THREADS = 3;
-const ROUNDS = 20_000;
+const ROUNDS = 200_000;
 const LIMIT = 2;
 
 test("the limit holds exactly over threads that take and release at once, and no slot is lost", async () => {
@@ -34,6 +34,9 @@ test("the limit holds exactly over threads that take and release at once, and no
     import { SlotArray } from ${JSON.stringify(new URL("./slots.ts", import.meta.url).href)};
     const cells = new Int32Array(workerData);
     const slots = new SlotArray(cells);
+    // All at once, or the first is done before the last has begun.
+    Atomics.add(cells, 3, 1);
+    while (Atomics.load(cells, 3) < ${THREADS});
     for (let n = 0; n < ${ROUNDS}; n += 1) {
       if (!slots.tryTake(0, ${LIMIT})) continue;
       const held = Atomics.add(cells, 1, 1) + 1;
