@@ -78,13 +78,21 @@ const errors = (): string => {
 const limits = (): string => {
   const config = readConfig({});
   if (!config.ok) throw new Error("the default settings are not valid");
-  const { bodyBytesMax, predictTimeoutMs, instanceConcurrency, queueMax, tokenHours, drainTimeoutMs } =
-    config.config;
+  const {
+    bodyBytesMax,
+    predictTimeoutMs,
+    instanceConcurrency,
+    queueMax,
+    queueAgeMs,
+    tokenHours,
+    drainTimeoutMs,
+  } = config.config;
   const settings: readonly (readonly [string, number, string])[] = [
     ["MODELPORT_BODY_BYTES_MAX", bodyBytesMax, "bytes of a prediction's body"],
     ["MODELPORT_PREDICT_TIMEOUT_MS", predictTimeoutMs, "ms a prediction may take"],
     ["MODELPORT_INSTANCE_CONCURRENCY", instanceConcurrency, "predictions one instance has in flight"],
     ["MODELPORT_QUEUE_MAX", queueMax, "predictions that wait for an instance of one version"],
+    ["MODELPORT_QUEUE_AGE_MS", queueAgeMs, "ms one of them waits before it is refused"],
     ["MODELPORT_TOKEN_HOURS", tokenHours, "hours a token is good for"],
     [
       "MODELPORT_DRAIN_TIMEOUT_MS",

@@ -51,6 +51,7 @@ const schema = z.object({
   MODELPORT_PREDICT_TIMEOUT_MS: integer(100, 3_600_000, 40_000),
   MODELPORT_INSTANCE_CONCURRENCY: integer(1, 10_000, 64),
   MODELPORT_QUEUE_MAX: integer(0, 100_000, 256),
+  MODELPORT_QUEUE_AGE_MS: integer(100, 3_600_000, 10_000),
   MODELPORT_TOKEN_HOURS: integer(1, 24 * 365, 24),
   /** How long a deployment that names no timeout may take to become ready. The guide's default: 20 minutes. */
   MODELPORT_START_TIMEOUT_MS: integer(100, 7_200_000, 1_200_000),
@@ -78,6 +79,7 @@ export interface Config {
   readonly predictTimeoutMs: number;
   readonly instanceConcurrency: number;
   readonly queueMax: number;
+  readonly queueAgeMs: number;
   readonly tokenHours: number;
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
@@ -167,6 +169,7 @@ export const readConfig = (
       predictTimeoutMs: e.MODELPORT_PREDICT_TIMEOUT_MS,
       instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,
       queueMax: e.MODELPORT_QUEUE_MAX,
+      queueAgeMs: e.MODELPORT_QUEUE_AGE_MS,
       tokenHours: e.MODELPORT_TOKEN_HOURS,
       startTimeoutMs: e.MODELPORT_START_TIMEOUT_MS,
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,

@@ -43,9 +43,18 @@ export interface GroupRoute {
   readonly concurrency: number;
   /** Requests that may wait for an instance of this group. */
   readonly queueMax: number;
+  /** How long one may wait before it is refused as if the queue were full. Absent: QUEUE_AGE_MS. */
+  readonly queueAgeMs?: number;
+  /** What the gateway asks an instance for to see that it lives: GET, 503 is "not ready". Absent: HEALTH_PATH. */
+  readonly healthPath?: string;
   /** Ready instances only. `url` is an http origin, `http://127.0.0.1:40123`. */
   readonly instances: readonly { readonly id: string; readonly url: string }[];
 }
+
+/** What instances of ours answer to (core/launch.ts). */
+export const HEALTH_PATH = "/health";
+/** Long enough for a burst to be worked off, short enough that a caller with a timeout of its own still hears of it. */
+export const QUEUE_AGE_MS = 10_000;
 
 /** Counts since the last report that was acknowledged, per service. */
 export interface UsageReport {

@@ -2,12 +2,20 @@
  * Admission to one group: how many requests each instance has in flight, who waits, who is refused. Lives across tables:
  * the table (table.ts) updates a group in place, so slots and waiters survive every change that keeps the group.
  *
- * Invariants: an instance never has more than `concurrency` in flight; at most `queueMax` wait; nobody waits while an
- * instance has room; every waiter hears exactly one of admitted and rerouted, or has left by itself.
+ * Invariants: an instance never has more than `concurrency` in flight; at most `queueMax` wait, none longer than
+ * `queueAgeMs`; nobody waits while an instance may be given a request (chooseInstance); every waiter hears exactly one
+ * of admitted, rerouted and expired, or has left by itself.
  */
+import { HEALTH_PATH, QUEUE_AGE_MS } from "../core/routing-table.ts";
 import type { GroupRoute } from "../core/routing-table.ts";
 import { chooseInstance } from "./choose.ts";
 import type { Load } from "./choose.ts";
+import { DrainRate } from "./drain-rate.ts";
+import type { Probed, Watch } from "./health.ts";
+import { FRESH, allowedOf, nextHealth, rankOf } from "./health-state.ts";
+import type { FailureKind, Health, ProbeResult, Signal } from "./health-state.ts";
+import type { SlotSpace } from "./slots.ts";
+import type { TimerHandle } from "./timer.ts";
 import { UpstreamPool } from "./upstream.ts";
 import type { UpstreamDeps } from "./upstream.ts";
 
@@ -17,51 +25,126 @@ export interface Waiter {
   admitted(instance: InstanceState): void;
   /** The group no longer takes requests: look at the table again. */
   rerouted(): void;
+  /** It has waited for as long as a request of this group may: refuse it as if the queue were full. */
+  expired(): void;
 }
 
-/** How long an instance that refused a connection is passed over while others have room. */
-const DOWN_MS = 1_000;
+export interface GroupDeps extends UpstreamDeps {
+  readonly slots: SlotSpace;
+  /** Begins to probe an instance. */
+  readonly watch: (instance: Probed) => Watch;
+  /** Hears every change of belief, for logs. */
+  readonly onHealth?: (instance: InstanceState, before: Health) => void;
+}
 
-export class InstanceState implements Load {
+export class InstanceState implements Load, Probed {
   readonly id: string;
   readonly url: string;
   readonly pool: UpstreamPool;
-  readonly #monotonicMs: () => number;
-  inFlight = 0;
-  #downUntil = 0;
+  readonly #deps: GroupDeps;
+  readonly #cell: number;
+  readonly #watch: Watch;
+  readonly #onOpen: () => void;
+  #health: Health = FRESH;
+  #isGone = false;
+  #hasGivenUp = false;
+  healthPath: string;
+  allowed = allowedOf(FRESH);
+  rank = rankOf(FRESH);
 
-  constructor(id: string, url: string, deps: UpstreamDeps) {
+  /** `onOpen` hears when it may be given more requests than before, or is the best of a bad lot by now. */
+  constructor(id: string, url: string, healthPath: string, deps: GroupDeps, onOpen: () => void) {
     this.id = id;
     this.url = url;
+    this.healthPath = healthPath;
     this.pool = new UpstreamPool(url, deps);
-    this.#monotonicMs = deps.monotonicMs;
+    this.#deps = deps;
+    this.#cell = deps.slots.claim(id);
+    this.#onOpen = onOpen;
+    this.#watch = deps.watch(this);
   }
 
-  get isDown(): boolean {
-    return this.#downUntil > 0 && this.#downUntil > this.#monotonicMs();
+  get inFlight(): number {
+    return this.#deps.slots.read(this.#cell);
   }
 
-  markDown(): void {
-    this.#downUntil = this.#monotonicMs() + DOWN_MS;
+  get health(): Health {
+    return this.#health;
   }
 
-  markUp(): void {
-    this.#downUntil = 0;
+  tryTake(limit: number): boolean {
+    return this.#deps.slots.tryTake(this.#cell, limit);
+  }
+
+  release(): void {
+    this.#deps.slots.release(this.#cell);
+    this.#giveUpWhenOver();
+  }
+
+  /** A request to it came to a complete answer, whatever its status. */
+  answered(): void {
+    // The hot path: nothing to learn from one more answer.
+    if (this.#health.is === "up" && this.#health.failures === 0) return;
+    this.#hear({ kind: "answered" });
+  }
+
+  /** A request to it failed by no fault of the caller's. A probe looks at once whether it still lives. */
+  failed(how: FailureKind): void {
+    this.#hear({ kind: "failed", how });
+    if (!this.#isGone) this.#watch.hurry();
+  }
+
+  probed(result: ProbeResult): void {
+    if (!this.#isGone) this.#hear({ kind: "probed", result, inFlight: this.inFlight });
+  }
+
+  /**
+   * It has left the table: its idle connections close now, so that nothing is sent on one from here on. Its requests
+   * finish on their own.
+   */
+  leave(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#watch.stop();
+    this.pool.close();
+    this.#giveUpWhenOver();
+  }
+
+  #giveUpWhenOver(): void {
+    if (!this.#isGone || this.#hasGivenUp || this.inFlight > 0) return;
+    this.#hasGivenUp = true;
+    this.#deps.slots.giveUp(this.#cell);
+  }
+
+  #hear(signal: Signal): void {
+    const before = this.#health;
+    const after = nextHealth(before, signal, this.#deps.monotonicMs());
+    if (after === before) return;
+    this.#health = after;
+    this.allowed = allowedOf(after);
+    this.rank = rankOf(after);
+    this.#deps.onHealth?.(this, before);
+    this.#onOpen();
   }
 }
 
+const RETRY_AFTER_SECONDS_MAX = 60;
+
 export class GroupState {
   readonly id: string;
-  readonly #deps: UpstreamDeps;
+  readonly #deps: GroupDeps;
   #route: GroupRoute;
   #instances: InstanceState[] = [];
-  /** Insertion order is the queue's order; leaving from the middle costs nothing. */
-  readonly #waiting = new Set<Waiter>();
+  /** With when each came. Insertion order is the queue's order; leaving from the middle costs nothing. */
+  readonly #waiting = new Map<Waiter, number>();
+  /** Runs while somebody waits or has waited: one timer for the queue, not one for every waiter. */
+  #expiry: TimerHandle | null = null;
+  readonly #drain = new DrainRate();
   #next = 0;
   /** Moving average of how long a slot is held; 0 until one was released. */
   #heldMs = 0;
 
-  constructor(route: GroupRoute, deps: UpstreamDeps) {
+  constructor(route: GroupRoute, deps: GroupDeps) {
     this.id = route.id;
     this.#deps = deps;
     this.#route = route;
@@ -88,18 +171,27 @@ export class GroupState {
 
   /** A slot on the least loaded instance, or null when there is none now. */
   take(): InstanceState | null {
-    const index = chooseInstance(this.#instances, this.#route.concurrency, this.#next);
-    const instance = this.#instances[index];
-    if (instance === undefined) return null;
-    this.#next = (index + 1) % this.#instances.length;
-    instance.inFlight += 1;
-    return instance;
+    const instances = this.#instances;
+    const { concurrency } = this.#route;
+    // Another thread may be quicker at the chosen one; then that one is full and the choice is another.
+    for (let attempt = 0; attempt <= instances.length; attempt += 1) {
+      const index = chooseInstance(instances, concurrency, this.#next);
+      const instance = instances[index];
+      if (instance === undefined) return null;
+      if (!instance.tryTake(concurrency)) continue;
+      this.#next = (index + 1) % instances.length;
+      return instance;
+    }
+    return null;
   }
 
   /** Joins the queue; false when it is full. */
   wait(waiter: Waiter): boolean {
     if (this.#waiting.size >= this.#route.queueMax) return false;
-    this.#waiting.add(waiter);
+    const now = this.#deps.monotonicMs();
+    if (this.#waiting.size === 0) this.#drain.begin(now);
+    this.#waiting.set(waiter, now);
+    this.#expiry ??= this.#deps.timer.after(this.#queueAgeMs, () => this.#expire());
     return true;
   }
 
@@ -109,16 +201,25 @@ export class GroupState {
 
   /** Gives a slot back. `heldMs` feeds the estimate behind Retry-After; null when the slot was not really used. */
   release(instance: InstanceState, heldMs: number | null): void {
-    instance.inFlight -= 1;
-    if (heldMs !== null) this.#heldMs = this.#heldMs === 0 ? heldMs : this.#heldMs * 0.9 + heldMs * 0.1;
+    instance.release();
+    if (heldMs !== null) {
+      this.#heldMs = this.#heldMs === 0 ? heldMs : this.#heldMs * 0.9 + heldMs * 0.1;
+      if (this.#waiting.size > 0) this.#drain.completed(this.#deps.monotonicMs());
+    }
     this.#admitWaiting();
   }
 
-  /** Seconds until a place in the full queue can be expected: the time it takes to work off what waits now. */
+  /**
+   * Seconds until what waits now is worked off, at the rate seen since the queue last was empty. Before that rate is
+   * known, at the rate all slots together would have if requests took as long as the last ones.
+   */
   retryAfterSeconds(): number {
     const slots = Math.max(1, this.#instances.length * this.#route.concurrency);
-    const seconds = Math.ceil((this.#heldMs * (this.#waiting.size + 1)) / slots / 1000);
-    return Math.min(60, Math.max(1, seconds));
+    const assumed = this.#heldMs > 0 ? (slots * 1000) / this.#heldMs : Number.POSITIVE_INFINITY;
+    const seen =
+      this.#waiting.size > 0 ? this.#drain.perSecond(this.#deps.monotonicMs()) : Number.POSITIVE_INFINITY;
+    const seconds = Math.ceil((this.#waiting.size + 1) / Math.min(assumed, seen));
+    return Math.min(RETRY_AFTER_SECONDS_MAX, Math.max(1, seconds));
   }
 
   /** Takes over a new table's view of the group. `wake` must follow. */
@@ -138,16 +239,24 @@ export class GroupState {
     else this.#admitWaiting();
   }
 
+  get #queueAgeMs(): number {
+    return this.#route.queueAgeMs ?? QUEUE_AGE_MS;
+  }
+
   #setInstances(route: GroupRoute): void {
     const known = new Map(this.#instances.map((instance) => [instance.id, instance]));
+    const healthPath = route.healthPath ?? HEALTH_PATH;
     this.#instances = route.instances.map(({ id, url }) => {
       const kept = known.get(id);
-      if (kept === undefined || kept.url !== url) return new InstanceState(id, url, this.#deps);
+      if (kept === undefined || kept.url !== url) {
+        return new InstanceState(id, url, healthPath, this.#deps, () => this.#admitWaiting());
+      }
       known.delete(id);
+      kept.healthPath = healthPath;
       return kept;
     });
-    // What is left has gone or moved. Its idle connections close now, so that nothing is sent on one from here on.
-    for (const gone of known.values()) gone.pool.close();
+    // What is left has gone or moved.
+    for (const gone of known.values()) gone.leave();
     if (this.#next >= this.#instances.length) this.#next = 0;
   }
 
@@ -155,16 +264,36 @@ export class GroupState {
     while (this.#waiting.size > 0) {
       const instance = this.take();
       if (instance === null) return;
-      const [first] = this.#waiting;
+      const [first] = this.#waiting.keys();
       if (first === undefined) return;
       this.#waiting.delete(first);
       first.admitted(instance);
     }
   }
 
+  /** Sends away who has waited too long; they stand at the front. Comes back when the next one may have. */
+  #expire(): void {
+    this.#expiry = null;
+    const now = this.#deps.monotonicMs();
+    const joinedBefore = now - this.#queueAgeMs;
+    const expired: Waiter[] = [];
+    for (const [waiter, joinedAt] of this.#waiting) {
+      if (joinedAt > joinedBefore) {
+        const left = Math.max(1, Math.ceil(joinedAt - joinedBefore));
+        this.#expiry = this.#deps.timer.after(left, () => this.#expire());
+        break;
+      }
+      expired.push(waiter);
+    }
+    for (const waiter of expired) this.#waiting.delete(waiter);
+    for (const waiter of expired) waiter.expired();
+  }
+
   #dismiss(): void {
-    const dismissed = [...this.#waiting];
+    const dismissed = [...this.#waiting.keys()];
     this.#waiting.clear();
+    this.#expiry?.cancel();
+    this.#expiry = null;
     for (const waiter of dismissed) waiter.rerouted();
   }
 }

@@ -32,34 +32,48 @@ export const nextPoint = (point: number): number => (point + 0.618033988749895) 
 
 export interface Load {
   readonly inFlight: number;
-  /** A connection to it was refused a moment ago. Used only when no other has room. */
-  readonly isDown: boolean;
+  /** Requests it may have while another is up: no limit when it is up, a few while it recovers, 0 when it is out. */
+  readonly allowed: number;
+  /** 0 up, 1 recovering, from 2 on out: the order of hope (health-state.ts). */
+  readonly rank: number;
 }
 
 /**
  * The least loaded instance with room, or -1. Among equals the first at or after `start`, going round; the caller
  * starts the next search behind the last choice, so equals take turns.
+ *
+ * With nothing up, what recovers is used to the full, and with everything out, what is out, the most hopeful first.
+ * Refusing then would be certain to fail the caller, and would turn a machine that is slow for a moment (every probe
+ * late) into an outage; trying costs a refused instance nothing, and on a silent one no more than the caller's own
+ * deadline and a bounded number of slots.
  */
 export const chooseInstance = (loads: readonly Load[], concurrency: number, start: number): number => {
   const count = loads.length;
   let best = -1;
   let bestLoad = concurrency;
-  let bestDown = -1;
-  let bestDownLoad = concurrency;
-  for (let step = 0; step < count; step += 1) {
-    const index = (start + step) % count;
+  let lowestRank = Number.MAX_SAFE_INTEGER;
+  let last = -1;
+  let lastRank = Number.MAX_SAFE_INTEGER;
+  let lastLoad = concurrency;
+  for (let step = 0, index = start % count; step < count; step += 1, index += 1) {
+    if (index === count) index = 0;
     const load = loads[index];
     if (load === undefined) continue;
-    if (load.isDown) {
-      if (load.inFlight < bestDownLoad) {
-        bestDown = index;
-        bestDownLoad = load.inFlight;
-      }
-    } else if (load.inFlight < bestLoad) {
+    const { inFlight, rank } = load;
+    if (rank < lowestRank) lowestRank = rank;
+    if (inFlight >= concurrency) continue;
+    if (inFlight < load.allowed) {
+      if (inFlight >= bestLoad) continue;
       best = index;
-      bestLoad = load.inFlight;
-      if (bestLoad === 0) break;
+      bestLoad = inFlight;
+      if (inFlight === 0) break;
+    } else if (rank < lastRank || (rank === lastRank && inFlight < lastLoad)) {
+      last = index;
+      lastRank = rank;
+      lastLoad = inFlight;
     }
   }
-  return best >= 0 ? best : bestDown;
+  if (best >= 0) return best;
+  // While one is up, or one recovers, the worse wait: it will have room again.
+  return lowestRank === 0 || (lowestRank === 1 && lastRank > 1) ? -1 : last;
 };

@@ -1,8 +1,13 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { writeFile } from "node:fs/promises";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { loadTable } from "./follow.ts";
+import type { FollowDeps } from "./follow.ts";
+import { readTable } from "./table-shape.ts";
+import { Table } from "./table.ts";
+import { systemTimer } from "./timer.ts";
 import { createWorld, group, service, until } from "./world.fixture.ts";
 import type { World } from "./world.fixture.ts";
 
@@ -148,6 +153,67 @@ describe("the routing table", () => {
     await until(() => world.control.applied.slice(polls).includes(2));
     expect((await world.call(`/v1/infers/${one.id}`)).status).toBe(200);
   });
+
+  test("keeps what is in flight where it is when the versions go back, and routes the rest by the restored table", async () => {
+    world = await createWorld();
+    const open: (() => void)[] = [];
+    const late = await world.instance((_request, response) => open.push(() => response.end("late")));
+    const early = await world.instance((_request, response) => void response.end("early"));
+    const one = service([group([late], { concurrency: 1 })]);
+    for (let n = 0; n < 3; n += 1) {
+      await world.control.acknowledged(world.control.publish({ services: [one] }));
+    }
+    const inFlight = world.call(`/v1/infers/${one.id}`);
+    await until(() => open.length === 1);
+    const waiting = world.call(`/v1/infers/${one.id}`);
+    const metrics = async (): Promise<string> => (await world.call("/metrics")).body.toString();
+    while (!/queue_length\{[^}]*\} 1\n/.test(await metrics()));
+    const polls = world.control.applied.length;
+    const restored = service([group([early])], { id: one.id });
+    world.control.restore({ version: 2, identity: world.identity, services: [restored] });
+    await until(() => world.control.applied.slice(polls).includes(2));
+    expect((await waiting).body.toString()).toBe("early");
+    open[0]?.();
+    expect((await inFlight).body.toString()).toBe("late");
+  });
+
+  test.each([
+    ["empty", ""],
+    ["cut off", '{"version":5,"iden'],
+    ["zeros, as after a power failure", "\0".repeat(64)],
+    ["of another shape", '{"version":5}'],
+    [
+      "with a key that is none",
+      JSON.stringify({
+        version: 5,
+        identity: { keys: { k: "bm8" }, revokedTokens: [], refusedUsers: {} },
+        services: [],
+      }),
+    ],
+  ])(
+    "takes a table file that is %s for none, says so, and replaces it by control's next",
+    async (_name, text) => {
+      const dir = await mkdtemp(join(tmpdir(), "mp-gateway-table-"));
+      try {
+        const tableFile = join(dir, "table.json");
+        await writeFile(tableFile, text);
+        const table = new Table({ timer: systemTimer, monotonicMs: () => 0 });
+        const warnings: string[] = [];
+        const logger = { warn: (_about: object, message: string) => void warnings.push(message) };
+        await loadTable({ table, tableFile, logger } as unknown as FollowDeps);
+        expect(table.version).toBeNull();
+        expect(warnings).toEqual(["table file damaged"]);
+        world = await createWorld({ tableFile });
+        await world.control.acknowledged(world.control.publish({ services: [] }));
+        await until(() => {
+          const kept = readTable(readFileSync(tableFile, "utf8"));
+          return kept.ok && kept.table.version === 2;
+        });
+      } finally {
+        await rm(dir, { recursive: true, force: true });
+      }
+    },
+  );
 
   test("starts without a table when the file is damaged and control is down: 503, then healthy once it is there", async () => {
     const dir = await mkdtemp(join(tmpdir(), "mp-gateway-table-"));

@@ -82,6 +82,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   #instanceId: string | null = null;
   #connection: UpstreamConnection | null = null;
   #attempts = 0;
+  #dials = 0;
   #hasRaced = false;
 
   /** The body as far as it is kept, to be sent (again). */
@@ -209,11 +210,18 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#group = group;
     const instance = group.take();
     if (instance !== null) return this.admitted(instance);
-    if (!group.wait(this)) {
-      const retryAfterSeconds = group.retryAfterSeconds();
-      return this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds }), retryAfterSeconds);
-    }
+    if (!group.wait(this)) return this.#refuse(group, id);
     this.#isWaiting = true;
+  }
+
+  #refuse(group: GroupState, id: string): void {
+    const retryAfterSeconds = group.retryAfterSeconds();
+    this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds }), retryAfterSeconds);
+  }
+
+  expired(): void {
+    this.#isWaiting = false;
+    if (this.#group !== null) this.#refuse(this.#group, this.#target.serviceId);
   }
 
   rerouted(): void {
@@ -244,7 +252,6 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   onReady(): void {
     const { connection, instance } = { connection: this.#connection, instance: this.#instance };
     if (connection === null || instance === null) return;
-    instance.markUp();
     this.#sentAt = this.#deps.clock.monotonicMs();
     const length = this.#phase === "gathered" ? this.#heldBytes : this.#exchange.bodyLength;
     connection.send(this.#head(instance.pool.authority, length), this.#body, length === null);
@@ -312,6 +319,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   onComplete(): void {
     this.#connection = null;
     this.#phase = "over";
+    this.#instance?.answered();
     this.#release(true);
     this.#exchange.end(this.#lastChunk);
   }
@@ -323,11 +331,13 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#sentAt = isRepeatable ? 0 : this.#sentAt;
     switch (failure.kind) {
       case "dial":
-        this.#instance?.markDown();
+        this.#instance?.failed("dial");
         this.#release(false);
-        if (this.#attempts < Math.max(2, this.#group?.instances.length ?? 1)) return this.#seek();
+        this.#dials += 1;
+        if (this.#dials <= Math.max(1, this.#group?.instances.length ?? 1)) return this.#seek();
         return this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), 1);
       case "lost":
+        this.#instance?.failed("reset");
         this.#release(false);
         if (failure.reused && isRepeatable && this.#isRace()) {
           this.#hasRaced = true;
@@ -335,6 +345,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
         }
         return this.#fail(fail("UPSTREAM_BROKEN", {}, { cause: failure.cause }));
       case "broken":
+        this.#instance?.failed("broken");
         return this.#fail(fail("UPSTREAM_BROKEN", {}, { cause: failure.cause }));
     }
   }
@@ -406,6 +417,9 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
       return this.#exchange.destroy();
     }
     const limitMs = this.#deps.predictTimeoutMs;
+    if (this.#instance !== null && this.#phase === "gathered" && this.#sentAt > 0 && this.#headAt === 0) {
+      this.#instance.failed("timeout");
+    }
     const isUploading = !this.#exchange.isReceived && !this.#isWaiting;
     this.#fail(isUploading ? fail("REQUEST_INCOMPLETE", { limitMs }) : fail("UPSTREAM_TIMEOUT", { limitMs }));
   }

@@ -39,6 +39,14 @@ test("takes a table that fits, with origins by name, address and IPv6 address", 
   }
 });
 
+test("takes a table written before there were health paths and a bound on waiting", () => {
+  expect(JSON.stringify(TABLE)).not.toMatch(/healthPath|queueAgeMs/);
+  expect(readTable(JSON.stringify(TABLE)).ok).toBe(true);
+  const told = { ...group("g"), healthPath: "/healthz?deep=1", queueAgeMs: 500 };
+  const table = { ...TABLE, services: [service("s", [told])] };
+  expect(readTable(JSON.stringify(table))).toEqual({ ok: true, table });
+});
+
 test("refuses what does not fit and names the place", () => {
   expect(readTable("{").ok).toBe(false);
   expect(readTable("null")).toEqual({ ok: false, reason: "the table does not fit" });
@@ -58,6 +66,8 @@ test("refuses what does not fit and names the place", () => {
     "services.0.state does not fit",
   );
   for (const [name, value] of Object.entries({
+    queueAgeMs: 0,
+    healthPath: "/health HTTP/1.1\r\nX: y",
     id: "",
     modelName: null,
     weight: 101,
@@ -68,6 +78,13 @@ test("refuses what does not fit and names the place", () => {
     const reason = reasonFor((t) => ({ ...t, services: [service("s", [{ ...group("g"), [name]: value }])] }));
     expect(reason).toMatch(new RegExp(`^services\\.0\\.groups\\.0\\.${name}(?:\\.0\\.url)? does not fit$`));
   }
+});
+
+test("refuses an origin with a port that cannot be", () => {
+  const instances = [{ id: "i", url: "http://127.0.0.1:70000" }];
+  expect(reasonFor((t) => ({ ...t, services: [service("s", [{ ...group("g"), instances }])] }))).toBe(
+    "services.0.groups.0.instances.0.url does not fit",
+  );
 });
 
 test("refuses a service or group that appears twice", () => {

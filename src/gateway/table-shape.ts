@@ -11,6 +11,8 @@ type Shape = (value: unknown) => string | null;
 
 const ID_LENGTH_MAX = 256;
 const ORIGIN = /^http:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?$/;
+/** Goes into a request line as it is. */
+const PATH = /^\/[\x21-\x7e]{0,1023}$/;
 const SPKI = /^[A-Za-z0-9_-]+$/;
 
 const is =
@@ -58,7 +60,15 @@ const text = is((value) => typeof value === "string");
 const id = is((value) => typeof value === "string" && value !== "" && value.length <= ID_LENGTH_MAX);
 const matching = (pattern: RegExp): Shape => is((value) => typeof value === "string" && pattern.test(value));
 const whole = (min: number): Shape => is((value) => Number.isSafeInteger(value) && Number(value) >= min);
+/** What older tables do not have yet. */
+const optional =
+  (shape: Shape): Shape =>
+  (value) =>
+    value === undefined ? null : shape(value);
 const finite = is((value) => Number.isFinite(value));
+
+/** A port above 65535 looks like an origin and is none; found out later, half of the table would be in use. */
+const origin = is((value) => typeof value === "string" && ORIGIN.test(value) && URL.canParse(value));
 
 const group = object({
   id,
@@ -68,7 +78,9 @@ const group = object({
   weight: is((value) => typeof value === "number" && value >= 0 && value <= 100),
   concurrency: whole(1),
   queueMax: whole(0),
-  instances: list(object({ id, url: matching(ORIGIN) })),
+  queueAgeMs: optional(whole(1)),
+  healthPath: optional(matching(PATH)),
+  instances: list(object({ id, url: origin })),
 });
 const service = object({
   id,

@@ -7,7 +7,10 @@ import { createPublicKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import type { RoutingTable, ServiceRoute } from "../core/routing-table.ts";
 import { GroupState } from "./admit.ts";
+import type { GroupDeps } from "./admit.ts";
 import { chooseByWeight, nextPoint } from "./choose.ts";
+import { Prober } from "./health.ts";
+import { LocalSlots } from "./slots.ts";
 import type { UpstreamDeps } from "./upstream.ts";
 
 /** Who is believed. A new object with every table: its identity tells the token cache when to look again. */
@@ -61,15 +64,19 @@ const prepareTrust = (identity: RoutingTable["identity"]): Trust => ({
   refusedUsers: new Map(Object.entries(identity.refusedUsers)),
 });
 
+/** The instances' slots are the table's own unless several threads share them; so are the probes. */
+export type TableDeps = UpstreamDeps & Partial<GroupDeps>;
+
 export class Table {
-  readonly #deps: UpstreamDeps;
+  readonly #deps: GroupDeps;
   #version: number | null = null;
   #trust: Trust = NOBODY;
   #services = new Map<string, ServiceState>();
   #groups = new Map<string, GroupState>();
 
-  constructor(deps: UpstreamDeps) {
-    this.#deps = deps;
+  constructor(deps: TableDeps) {
+    const prober = new Prober(deps);
+    this.#deps = { slots: new LocalSlots(), watch: (instance) => prober.watch(instance), ...deps };
   }
 
   /** Null until a table was applied. */
@@ -119,8 +126,8 @@ export class Table {
     for (const group of before.values()) group.wake();
   }
 
-  /** Closes idle connections to all instances. */
+  /** Ends the probes and closes idle connections to all instances. */
   close(): void {
-    for (const group of this.#groups.values()) for (const instance of group.instances) instance.pool.close();
+    for (const group of this.#groups.values()) for (const instance of group.instances) instance.leave();
   }
 }

@@ -241,7 +241,10 @@ export const createWorld = async (options: Partial<GatewayOptions> = {}): Promis
     token: (payload = {}) => mint({ ...base(), project: PROJECT, ...payload }),
     domainToken: () => mint(base()),
     instance: async (listener) => {
-      const server = createServer({ keepAliveTimeout: 30_000 }, listener);
+      // The gateway's probes are answered here: a test counts and holds the requests it made itself.
+      const server = createServer({ keepAliveTimeout: 30_000 }, (request, response) =>
+        request.headers["user-agent"] === "modelport-probe" ? response.end() : listener(request, response),
+      );
       instances.push(server);
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

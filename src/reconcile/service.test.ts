@@ -41,6 +41,7 @@ const openControl = async (store: Store, runner: FakeRunner, clock: FakeClock) =
       drainTimeoutMs: 1000,
       instanceConcurrency: 64,
       queueMax: 256,
+      queueAgeMs: 10_000,
     },
   });
   const counted = { corrections: 0, failed: 0 };

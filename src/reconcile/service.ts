@@ -12,6 +12,7 @@ import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
 import { instant } from "../core/ids.ts";
 import type { GroupCounts, RolloutPlan } from "../core/rollout.ts";
 import { deployTimeoutMs, planRollout } from "../core/rollout.ts";
+import { HEALTH_PATH } from "../core/routing-table.ts";
 import type { ServiceRoute } from "../core/routing-table.ts";
 import type { Failure, Revision, RevisionEntry, Service } from "../core/service.ts";
 import { resourcesOf } from "../core/specifications.ts";
@@ -39,6 +40,7 @@ export interface ServiceReconcilerDeps {
     readonly drainTimeoutMs: number;
     readonly instanceConcurrency: number;
     readonly queueMax: number;
+    readonly queueAgeMs: number;
   };
 }
 
@@ -260,6 +262,9 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
           weight,
           concurrency: deps.settings.instanceConcurrency,
           queueMax: deps.settings.queueMax,
+          queueAgeMs: deps.settings.queueAgeMs,
+          // What every instance of ours serves (core/launch.ts).
+          healthPath: HEALTH_PATH,
           instances: ready.map(({ id: instance, url }) => ({ id: instance, url })),
         };
       }),

@@ -32,6 +32,8 @@ export const routesSuite = (given: () => StoreUnderTest): void => {
         weight: 100,
         concurrency: 64,
         queueMax: 256,
+        queueAgeMs: 10_000,
+        healthPath: "/health",
         instances: [{ id: "g-1", url }],
       },
     ],

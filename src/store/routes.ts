@@ -135,6 +135,8 @@ const inFixedOrder = (route: ServiceRoute): ServiceRoute => ({
     weight: group.weight,
     concurrency: group.concurrency,
     queueMax: group.queueMax,
+    ...(group.queueAgeMs === undefined ? {} : { queueAgeMs: group.queueAgeMs }),
+    ...(group.healthPath === undefined ? {} : { healthPath: group.healthPath }),
     instances: group.instances.map(({ id, url }) => ({ id, url })),
   })),
 });

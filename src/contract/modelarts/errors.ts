@@ -142,6 +142,7 @@ const TITLES: Readonly<Record<number, string>> = {
   413: "Payload Too Large",
   414: "URI Too Long",
   416: "Range Not Satisfiable",
+  417: "Expectation Failed",
   415: "Unsupported Media Type",
   429: "Too Many Requests",
   494: "Request Header Too Large",
@@ -149,6 +150,8 @@ const TITLES: Readonly<Record<number, string>> = {
   502: "Bad Gateway",
   503: "Service Unavailable",
   504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+  507: "Insufficient Storage",
 };
 
 /** Body of an error of the identity API (`/v3`). */
