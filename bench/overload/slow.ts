@@ -2,8 +2,9 @@
  * What slow clients cost: a normal load runs all the time, and by turns with and without so many clients that read,
  * write or wait as slowly as they can. Then how long the gateway puts up with each kind.
  */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { nowMs, quantile, rssKb, sleep } from "../support/bench.ts";
+import { cpuNs, nowMs, quantile, rssKb, sleep } from "../support/bench.ts";
 import type { Bench, Started } from "../support/bench.ts";
 import { RUN, dueWithin, failures, isGood, latency, startCalls } from "../support/caller.ts";
 import type { Call } from "../support/caller.ts";
@@ -24,11 +25,25 @@ export interface SlowTarget {
 
 const NORMAL_PER_SECOND = 100;
 const SETTLE_MS = 1_000;
+const OPENING_MS = 3_000;
 
 interface Phase {
   readonly kind: SlowKind;
   readonly count: number;
   readonly where: "the same service" | "another service" | "no service";
+}
+
+interface Span {
+  readonly phase: Phase;
+  readonly from: number;
+  readonly opening: number;
+  readonly opened: number;
+  readonly to: number;
+  readonly kb: number;
+  readonly kernelKb: number;
+  /** Of one processor, while they are there. */
+  readonly cpuShare: number;
+  readonly closed: number;
 }
 
 const phasesFor = (slots: number): readonly Phase[] => [
@@ -41,6 +56,11 @@ const phasesFor = (slots: number): readonly Phase[] => [
   { kind: "slow reader", count: slots + 64, where: "the same service" },
   { kind: "slow body", count: slots + 64, where: "the same service" },
 ];
+
+const PAGE_KB = 4;
+/** Memory of all TCP sockets of the machine. */
+const socketKb = (): number =>
+  Number(/TCP:.* mem (\d+)/.exec(readFileSync("/proc/net/sockstat", "utf8"))?.[1]) * PAGE_KB;
 
 const ask = <T>({ child }: Started, order: SlowClients | { readonly report: true }): Promise<T> =>
   new Promise((resolve) => {
@@ -60,20 +80,21 @@ const end = async ({ child }: Started): Promise<void> => {
   await ended;
 };
 
-const figures = (calls: readonly Call[]): string =>
-  [0.5, 0.95, 0.99].map((q) => latency(calls, q).toFixed(1).padStart(8)).join("");
+const figures = (calls: readonly Call[], quantiles: readonly number[]): string =>
+  quantiles.map((q) => latency(calls, q).toFixed(1).padStart(8)).join("");
 
 export const slow = async (bench: Bench, target: SlowTarget, seconds: number): Promise<readonly string[]> => {
   const { pid, port, token, path, otherPath, slots } = target;
   const run = { ...RUN, port, path, token, body: SMALL_BODY, perSecond: NORMAL_PER_SECOND };
   const normal = await startCalls(bench, run);
   await sleep(2 * SETTLE_MS);
-  const spans: { phase: Phase; from: number; amid: number; to: number; kb: number; closed: number }[] = [];
+  const spans: Span[] = [];
   for (const phase of phasesFor(slots)) {
     const from = nowMs();
     await sleep(seconds * 1000);
     const beforeKb = rssKb(pid);
-    const amid = nowMs();
+    const kernelBeforeKb = socketKb();
+    const opening = nowMs();
     const clientPath = phase.where === "another service" ? otherPath : path;
     const holder = await openSlow(bench, {
       port,
@@ -82,26 +103,39 @@ export const slow = async (bench: Bench, target: SlowTarget, seconds: number): P
       kind: phase.kind,
       count: phase.count,
     });
+    await sleep(OPENING_MS);
+    const opened = nowMs();
+    const cpuBefore = cpuNs(pid);
     await sleep(seconds * 1000);
     const to = nowMs();
+    const cpuShare = (cpuNs(pid) - cpuBefore) / 1e6 / (to - opened);
     const kb = (rssKb(pid) - beforeKb) / phase.count;
+    const kernelKb = (socketKb() - kernelBeforeKb) / phase.count;
     const { closed } = await ask<{ closed: readonly number[] }>(holder, { report: true });
-    spans.push({ phase, from, amid, to, kb, closed: closed.length });
+    spans.push({ phase, from, opening, opened, to, kb, kernelKb, cpuShare, closed: closed.length });
     await end(holder);
     // What the slow ones held up has been answered or has failed by now.
     await sleep(SETTLE_MS);
   }
   const calls = await normal.stop();
   return [
-    `Slow clients: ${NORMAL_PER_SECOND} requests/s of 10 ms go on; by turns ${seconds} s without and ${seconds} s with the slow ones. The normal load's`,
-    `service has ${slots} slots (instances × concurrency). Memory per client is the growth of the gateway's resident memory.`,
+    `Slow clients: ${NORMAL_PER_SECOND} requests/s of 10 ms go on. By turns: ${seconds} s without slow ones (columns "without"), ${OPENING_MS / 1000} s in which they`,
+    `all come at once ("opening"; readers of 10 MB fill every buffer on the way), ${seconds} s with them ("with"). Milliseconds.`,
+    `The normal load's service has ${slots} slots (instances × concurrency). kB per client: growth of the gateway's resident memory,`,
+    "and of the kernel's buffers for all TCP sockets of the machine, both sides of every connection (net.ipv4.tcp_rmem, tcp_wmem).",
     "",
-    "                                            without: p50     p95     p99    with: p50     p95     p99   failed  kB/client  ended by the gateway",
-    ...spans.map(({ phase, from, amid, to, kb, closed }) => {
-      const during = dueWithin(calls, amid, to);
-      const bad = during.filter((call) => !isGood(call));
+    `${"".padEnd(44)}   without           opening           with                       gateway    kB per      kB  ended by`,
+    `${"".padEnd(44)}    p50     p95        p50     p95        p50     p95     p99   failed   CPU    client   kernel   gateway`,
+    ...spans.map(({ phase, from, opening, opened, to, kb, kernelKb, cpuShare, closed }) => {
+      const bad = dueWithin(calls, opening, to).filter((call) => !isGood(call));
       const name = `  ${String(phase.count).padStart(4)} × ${phase.kind}, ${phase.where}`;
-      return `${name.padEnd(44)}    ${figures(dueWithin(calls, from, amid))}     ${figures(during)}${String(bad.length).padStart(9)}${kb.toFixed(1).padStart(11)}${String(closed).padStart(8)}${bad.length === 0 ? "" : `   (${failures(bad)})`}`;
+      const latencies = [
+        figures(dueWithin(calls, from, opening), [0.5, 0.95]),
+        figures(dueWithin(calls, opening, opened), [0.5, 0.95]),
+        figures(dueWithin(calls, opened, to), [0.5, 0.95, 0.99]),
+      ].join("   ");
+      const cost = `${`${(cpuShare * 100).toFixed(0)} %`.padStart(6)}${kb.toFixed(1).padStart(10)}${kernelKb.toFixed(0).padStart(9)}`;
+      return `${name.padEnd(44)}${latencies}${String(bad.length).padStart(9)}${cost}${String(closed).padStart(10)}${bad.length === 0 ? "" : `   ${failures(bad)}`}`;
     }),
   ];
 };
