@@ -145,6 +145,7 @@ const stretch = async (disturbance: Disturbance, quietMs: number, disturbedMs: n
     await disturbance.change();
     changes += 1;
   } while (disturbance.repeats && nowMs() - begun < disturbedMs);
+  console.log(`${disturbance.name}: ${changes} in ${((nowMs() - begun) / 1000).toFixed(1)} s`);
   await sleep(Math.max(SETTLE_MS, disturbedMs - (nowMs() - begun)));
   return { disturbance, from, begun, to: nowMs(), changes };
 };
@@ -203,7 +204,7 @@ await runBench(async (bench) => {
       (await importModel(platform, "iris", "0.0.2", iris())).id,
     ];
     const id = await deploy(platform, "rollout", [entry(models[0] ?? "")]);
-    const hasUpgrade = (await platform.cli("upgrade", "--help")).code === 0;
+    const hasUpgrade = /^\s+(?:modelport )?upgrade\b/m.test((await platform.cli("--help")).output);
     const disturbances = disturbancesOf(platform, id, models).filter(
       ({ name }) =>
         (options.only === undefined || options.only.split(",").includes(name)) &&
