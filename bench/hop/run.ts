@@ -2,7 +2,7 @@
  * What the hop costs: CPU time of the gateway's process per request and per byte, beside nginx, HAProxy and a naive
  * node:http pipe, which take turns in the same run. Writes results.txt beside itself.
  *
- *   node bench/hop/run.ts [--seconds 4] [--rounds 5] [--only small|large|idle] [--profile]
+ *   node bench/hop/run.ts [--seconds 4] [--rounds 5] [--only small|large|idle] [--profile [--connections 8]]
  *
  * With --only nothing is written. --profile measures nothing but profiles the gateway under one load → profile.txt.
  */
@@ -27,6 +27,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "5" },
     only: { type: "string" },
     profile: { type: "boolean", default: false },
+    connections: { type: "string", default: "8" },
   },
 });
 const seconds = Number(options.seconds);
@@ -161,14 +162,24 @@ const idle = async ({ bench, forSmall: hops, path, token }: Stage): Promise<read
 };
 
 const writeProfile = async ({ bench, path, token }: Stage, gateway: GatewayUnderTest): Promise<void> => {
-  const load = { port: gateway.port, path, token, body: SMALL_BODY, connections: 8, seconds };
+  const load = {
+    port: gateway.port,
+    path,
+    token,
+    body: SMALL_BODY,
+    connections: Number(options.connections),
+    seconds,
+  };
   const file = join(bench.dir, "gateway.cpuprofile");
   await ask(gateway, { profile: "start" });
+  const cpuBefore = cpuNs(gateway.pid);
   const { requests } = await wrk(bench, load);
+  const cpuUs = (cpuNs(gateway.pid) - cpuBefore) / 1e3 / requests;
   await ask(gateway, { profile: "stop", file });
-  const text = `Where the gateway's CPU time goes: POST, about 100 bytes of JSON each way, 8 connections, ${seconds} s, sampled every 200 µs.
+  const text = `Where the gateway's CPU time goes: POST, about 100 bytes of JSON each way, ${load.connections} connections, ${seconds} s, sampled every 200 µs.
 ${describeMachine()}
-${requests} requests. The profiler itself adds to every figure: shares count, not microseconds.
+${requests} requests, ${cpuUs.toFixed(1)} µs of CPU each by the kernel's account, the profiler's own work included. The profile's time is wall time: what a
+shared machine took away counts where it was taken, so shares count, not microseconds.
 
 ${summarise(readProfile(file), requests)}`;
   writeFileSync(join(import.meta.dirname, "profile.txt"), text);
