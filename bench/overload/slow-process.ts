@@ -12,6 +12,8 @@ export interface SlowClients {
   readonly token: string;
   readonly kind: SlowKind;
   readonly count: number;
+  /** They come at even distances over this time. */
+  readonly overMs: number;
 }
 
 const ANSWER_BYTES = 10_000_000;
@@ -52,9 +54,12 @@ const openOne = ({ port, path, token, kind }: SlowClients): Promise<void> =>
 
 process.on("message", (order: SlowClients | { readonly report: true }) => {
   if ("report" in order) return void process.send?.({ closed });
-  void Promise.all(Array.from({ length: order.count }, () => openOne(order))).then(() =>
-    process.send?.({ open: order.count }),
-  );
+  const { count, overMs } = order;
+  const opened = Array.from({ length: count }, async (_, n) => {
+    await new Promise((resolve) => setTimeout(resolve, (n * overMs) / count));
+    await openOne(order);
+  });
+  void Promise.all(opened).then(() => process.send?.({ open: count }));
 });
 process.once("disconnect", () => process.exit(0));
 process.send?.({ port: 0 });

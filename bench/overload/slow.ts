@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cpuNs, nowMs, quantile, rssKb, sleep } from "../support/bench.ts";
+import { cpuNs, nowMs, quantile, rssKb, sleep, waitedNs } from "../support/bench.ts";
 import type { Bench, Started } from "../support/bench.ts";
 import { RUN, dueWithin, failures, isGood, latency, startCalls } from "../support/caller.ts";
 import type { Call } from "../support/caller.ts";
@@ -25,7 +25,7 @@ export interface SlowTarget {
 
 const NORMAL_PER_SECOND = 100;
 const SETTLE_MS = 1_000;
-const OPENING_MS = 3_000;
+const OPENING_MS = 5_000;
 
 interface Phase {
   readonly kind: SlowKind;
@@ -43,6 +43,8 @@ interface Span {
   readonly kernelKb: number;
   /** Of one processor, while they are there. */
   readonly cpuShare: number;
+  /** Of the same time: ready to run and without a processor. */
+  readonly waitedShare: number;
   readonly closed: number;
 }
 
@@ -96,23 +98,36 @@ export const slow = async (bench: Bench, target: SlowTarget, seconds: number): P
     const kernelBeforeKb = socketKb();
     const opening = nowMs();
     const clientPath = phase.where === "another service" ? otherPath : path;
-    const holder = await openSlow(bench, {
+    const clients = {
       port,
       path: clientPath,
       token,
       kind: phase.kind,
       count: phase.count,
-    });
-    await sleep(OPENING_MS);
+      overMs: OPENING_MS,
+    };
+    const holder = await openSlow(bench, clients);
     const opened = nowMs();
-    const cpuBefore = cpuNs(pid);
+    const [cpuBefore, waitedBefore] = [cpuNs(pid), waitedNs(pid)];
     await sleep(seconds * 1000);
     const to = nowMs();
     const cpuShare = (cpuNs(pid) - cpuBefore) / 1e6 / (to - opened);
+    const waitedShare = (waitedNs(pid) - waitedBefore) / 1e6 / (to - opened);
     const kb = (rssKb(pid) - beforeKb) / phase.count;
     const kernelKb = (socketKb() - kernelBeforeKb) / phase.count;
     const { closed } = await ask<{ closed: readonly number[] }>(holder, { report: true });
-    spans.push({ phase, from, opening, opened, to, kb, kernelKb, cpuShare, closed: closed.length });
+    spans.push({
+      phase,
+      from,
+      opening,
+      opened,
+      to,
+      kb,
+      kernelKb,
+      cpuShare,
+      waitedShare,
+      closed: closed.length,
+    });
     await end(holder);
     // What the slow ones held up has been answered or has failed by now.
     await sleep(SETTLE_MS);
@@ -120,13 +135,14 @@ export const slow = async (bench: Bench, target: SlowTarget, seconds: number): P
   const calls = await normal.stop();
   return [
     `Slow clients: ${NORMAL_PER_SECOND} requests/s of 10 ms go on. By turns: ${seconds} s without slow ones (columns "without"), ${OPENING_MS / 1000} s in which they`,
-    `all come at once ("opening"; readers of 10 MB fill every buffer on the way), ${seconds} s with them ("with"). Milliseconds.`,
+    `come one after the other ("opening"; readers of 10 MB fill every buffer on the way), ${seconds} s with them ("with"). Milliseconds.`,
     `The normal load's service has ${slots} slots (instances × concurrency). kB per client: growth of the gateway's resident memory,`,
     "and of the kernel's buffers for all TCP sockets of the machine, both sides of every connection (net.ipv4.tcp_rmem, tcp_wmem).",
+    "waited: how long the gateway was ready to run and other work had the processors.",
     "",
-    `${"".padEnd(44)}   without           opening           with                       gateway    kB per      kB  ended by`,
-    `${"".padEnd(44)}    p50     p95        p50     p95        p50     p95     p99   failed   CPU    client   kernel   gateway`,
-    ...spans.map(({ phase, from, opening, opened, to, kb, kernelKb, cpuShare, closed }) => {
+    `${"".padEnd(44)}   without           opening           with                       gateway           kB per      kB  ended by`,
+    `${"".padEnd(44)}    p50     p95        p50     p95        p50     p95     p99   failed   CPU   waited    client   kernel   gateway`,
+    ...spans.map(({ phase, from, opening, opened, to, kb, kernelKb, cpuShare, waitedShare, closed }) => {
       const bad = dueWithin(calls, opening, to).filter((call) => !isGood(call));
       const name = `  ${String(phase.count).padStart(4)} × ${phase.kind}, ${phase.where}`;
       const latencies = [
@@ -134,7 +150,7 @@ export const slow = async (bench: Bench, target: SlowTarget, seconds: number): P
         figures(dueWithin(calls, opening, opened), [0.5, 0.95]),
         figures(dueWithin(calls, opened, to), [0.5, 0.95, 0.99]),
       ].join("   ");
-      const cost = `${`${(cpuShare * 100).toFixed(0)} %`.padStart(6)}${kb.toFixed(1).padStart(10)}${kernelKb.toFixed(0).padStart(9)}`;
+      const cost = `${`${(cpuShare * 100).toFixed(0)} %`.padStart(6)}${`${(waitedShare * 100).toFixed(0)} %`.padStart(8)}${kb.toFixed(1).padStart(10)}${kernelKb.toFixed(0).padStart(9)}`;
       return `${name.padEnd(44)}${latencies}${String(bad.length).padStart(9)}${cost}${String(closed).padStart(10)}${bad.length === 0 ? "" : `   ${failures(bad)}`}`;
     }),
   ];
@@ -150,7 +166,10 @@ export const patience = async (
   const kinds: readonly SlowKind[] = ["silent", "slow head", "slow body", "slow reader"];
   const count = 10;
   const holders = await Promise.all(
-    kinds.map(async (kind) => ({ kind, holder: await openSlow(bench, { port, path, token, kind, count }) })),
+    kinds.map(async (kind) => ({
+      kind,
+      holder: await openSlow(bench, { port, path, token, kind, count, overMs: 0 }),
+    })),
   );
   await sleep(holdSeconds * 1000);
   const lines = [

@@ -2,9 +2,9 @@
  * Ten times what the instances can do: how much good work is left, what a refusal takes, what the gateway keeps in
  * memory, how soon everything is as before, and whether the time told in Retry-After is true.
  */
-import { nowMs, quantile, rssKb, sleep } from "../support/bench.ts";
+import { cpuNs, nowMs, quantile, rssKb, sleep, waitedNs } from "../support/bench.ts";
 import type { Bench } from "../support/bench.ts";
-import { RUN, dueWithin, failures, isGood, latency, startCalls } from "../support/caller.ts";
+import { NOT_SENT, RUN, dueWithin, failures, isGood, latency, startCalls } from "../support/caller.ts";
 import type { Call } from "../support/caller.ts";
 import { SMALL_BODY } from "../support/gateway.ts";
 import { wrk } from "../support/wrk.ts";
@@ -22,6 +22,7 @@ const QUIET_SHARE = 0.25;
 const SAMPLE_EVERY_MS = 200;
 /** In the storm this share of the refused does as it is told; too few to count as load. */
 const OBEDIENT_SHARE = 0.01;
+const RECOVERY_MS = 4_000;
 /** As before: no later than this above the quiet p95. */
 const RECOVERED_WITHIN_MS = 10;
 
@@ -59,12 +60,14 @@ export const storm = async (bench: Bench, target: Target, seconds: number): Prom
     obedient: OBEDIENT_SHARE,
   });
   const stormFrom = nowMs();
+  const [cpuBefore, waitedBefore] = [cpuNs(pid), waitedNs(pid)];
   const stormMemory = watchMemory(pid);
   await sleep(seconds * 1000);
   const during = stormMemory();
   const stormTo = nowMs();
+  const [cpuMs, waitedMs] = [(cpuNs(pid) - cpuBefore) / 1e6, (waitedNs(pid) - waitedBefore) / 1e6];
   const afterMemory = watchMemory(pid);
-  await sleep(seconds * 500);
+  await sleep(Math.max(RECOVERY_MS, seconds * 500));
   const after = afterMemory();
   const steadyCalls = await steady.stop();
   const stormCalls = dueWithin(await stormRun.calls, stormFrom, stormTo);
@@ -79,7 +82,8 @@ export const storm = async (bench: Bench, target: Target, seconds: number): Prom
   const limit = latency(quiet, 0.95) + RECOVERED_WITHIN_MS;
   const lastBad = later.findLast((call) => !isGood(call) || call.latencyMs > limit);
   const settled = later.filter(({ dueMs }) => lastBad === undefined || dueMs > lastBad.dueMs);
-  const others = all.filter((call) => !isGood(call) && call.status !== 429);
+  const others = all.filter((call) => !isGood(call) && call.status !== 429 && call.failure !== NOT_SENT);
+  const notSent = all.filter(({ failure }) => failure === NOT_SENT);
   const first = stormCalls.filter(({ attempt }) => attempt === 1);
   const returned = stormCalls.filter(({ attempt }) => attempt > 1);
   const waiting = all.filter(({ dueMs, latencyMs }) => dueMs + latencyMs >= stormTo).length;
@@ -104,7 +108,9 @@ export const storm = async (bench: Bench, target: Target, seconds: number): Prom
         0.95,
       ),
     )}`,
+    `  not sent: all the generator's sockets busy  ${notSent.length}`,
     `  any other end                            ${others.length}${others.length === 0 ? "" : `: ${failures(others)}`}`,
+    `  gateway's process in the storm            CPU ${percent(cpuMs, stormTo - stormFrom)}, ready but without a processor ${percent(waitedMs, stormTo - stormFrom)}`,
     `  gateway memory, MB                       quiet ${quantile(before, 0.5).toFixed(1)}; storm median ${quantile(during, 0.5).toFixed(1)}, most ${Math.max(...during).toFixed(1)}, second half ${Math.min(...half).toFixed(1)}–${Math.max(...half).toFixed(1)}; after ${(after.at(-1) ?? 0).toFixed(1)}`,
     `  last disturbed call after the storm      ${lastBad === undefined ? "none" : `due ${(lastBad.dueMs - stormTo).toFixed(0)} ms after its end`}; ${waiting} waited then, which takes ${workOffMs.toFixed(0)} ms beside the quiet calls; from then on p50 ${ms(latency(settled, 0.5))}, p95 ${ms(latency(settled, 0.95))}`,
     `  back after the told time, in the storm   ${returned.length}: ${percent(returned.filter(isGood).length, returned.length)} got in; of those who came for the first time ${percent(first.filter(isGood).length, first.length)}`,

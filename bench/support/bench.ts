@@ -74,11 +74,17 @@ export const freePort = (): Promise<number> =>
     });
   });
 
-/** CPU nanoseconds of a process so far, all its threads. */
-export const cpuNs = (pid: number): number =>
+/** The sum over all threads of a process of one figure of the scheduler's account, in nanoseconds. */
+const schedulerNs = (pid: number, field: 0 | 1): number =>
   readdirSync(`/proc/${pid}/task`)
-    .map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[0]))
+    .map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[field]))
     .reduce((sum, ns) => sum + ns, 0);
+
+/** CPU nanoseconds of a process so far, all its threads. */
+export const cpuNs = (pid: number): number => schedulerNs(pid, 0);
+
+/** Nanoseconds its threads were ready to run and had to wait for a processor: what a busy machine did to it. */
+export const waitedNs = (pid: number): number => schedulerNs(pid, 1);
 
 const statusKb = (pid: number, field: string): number =>
   Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);

@@ -35,6 +35,9 @@ export const startCalls = async (bench: Bench, run: Run): Promise<Ongoing> => {
   };
 };
 
+/** The failure of a call that the load generator had no socket for. */
+export const NOT_SENT = "no free connection";
+
 export const isGood = ({ status }: Call): boolean => status >= 200 && status < 300;
 
 /** The calls that were due from one moment to another. */
