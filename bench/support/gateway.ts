@@ -7,6 +7,7 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import type { RoutingTable, ServiceRoute } from "../../src/core/routing-table.ts";
 import { encodeToken, tokenToSign } from "../../src/core/token.ts";
+import { sleep } from "./bench.ts";
 import type { Bench, Started } from "./bench.ts";
 
 const PROJECT = "0".repeat(32);
@@ -66,6 +67,8 @@ export const startGateway = async (
     exp: Date.now() + 3_600_000,
   });
   const started = await bench.fork(join(import.meta.dirname, "gateway-process.ts"), [bench.dir]);
+  // It listens before it has a table, and refuses predictions until then.
+  while (!(await fetch(`http://127.0.0.1:${started.port}/healthz`)).ok) await sleep(20);
   return {
     ...started,
     token: encodeToken(unsigned, sign(null, Buffer.from(unsigned), keys.privateKey)),
