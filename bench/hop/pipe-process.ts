@@ -2,18 +2,18 @@
 import { Agent, createServer, request as httpRequest } from "node:http";
 import type { AddressInfo } from "node:net";
 
-const [host = "127.0.0.1", port = "0"] = process.argv.slice(2);
+const port = Number(process.argv[2]);
 const agent = new Agent({ keepAlive: true });
-const server = createServer((request, response) => {
-  const call = httpRequest(
-    { host, port: Number(port), agent, method: request.method, path: request.url, headers: request.headers },
-    (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-    },
-  );
+const server = createServer({ keepAliveTimeout: 65_000 }, (request, response) => {
+  const { method, url: path, headers } = request;
+  const call = httpRequest({ host: "127.0.0.1", port, agent, method, path, headers }, (answer) => {
+    response.writeHead(answer.statusCode ?? 502, answer.headers);
+    answer.pipe(response);
+  });
   call.on("error", () => response.destroy());
   request.pipe(call);
 });
-server.listen(0, "127.0.0.1", () => process.send?.({ port: (server.address() as AddressInfo).port }));
+server.listen({ port: 0, host: "127.0.0.1", backlog: 1024 }, () =>
+  process.send?.({ port: (server.address() as AddressInfo).port }),
+);
 process.once("disconnect", () => process.exit(0));

@@ -1,232 +1,217 @@
 /**
- * CPU per request of one hop: the gateway with everything on, a naive node:http pipe, and nginx's plain proxy_pass when
- * it is installed. The three take turns in the same run, so that a busy machine disturbs all of them alike; what is
- * reported is the median over the rounds of the CPU time of the hop's own process, threads included, per request.
+ * What the hop costs: CPU time of the gateway's process per request and per byte, beside nginx, HAProxy and a naive
+ * node:http pipe, which take turns in the same run. Writes results.txt beside itself.
  *
- *   node bench/hop/run.ts [seconds per load] [rounds]        needs Linux (/proc) and wrk; writes results.txt beside itself
+ *   node bench/hop/run.ts [--seconds 4] [--rounds 5] [--only small|large|idle] [--profile [--connections 8]]
+ *
+ * With --only nothing is written. --profile measures nothing but profiles the gateway under one load → profile.txt.
  */
-import { execFileSync, fork, spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import { generateKeyPairSync, randomUUID, sign } from "node:crypto";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import { createServer as createTcpServer } from "node:net";
-import type { AddressInfo } from "node:net";
-import { cpus, loadavg, release, tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { RoutingTable } from "../../src/core/routing-table.ts";
-import { encodeToken, tokenToSign } from "../../src/core/token.ts";
+import { parseArgs } from "node:util";
+import { cpuNs, describeMachine, median, rssKb, runBench, sleep } from "../support/bench.ts";
+import type { Bench, Started } from "../support/bench.ts";
+import { SMALL_BODY } from "../support/gateway.ts";
+import type { GatewayUnderTest } from "../support/gateway.ts";
+import { wrk } from "../support/wrk.ts";
+import type { BulkLoad } from "./bulk-process.ts";
+import { VERSIONS, startHops } from "./hops.ts";
+import type { Hop } from "./hops.ts";
+import type { IdleLoad } from "./idle-process.ts";
+import { costLines, memoryLines, takeTurns } from "./measure.ts";
+import { readProfile, summarise } from "./profile.ts";
 
-const seconds = Number(process.argv[2] ?? 4);
-const rounds = Number(process.argv[3] ?? 3);
-const here = import.meta.dirname;
-const dir = mkdtempSync(join(tmpdir(), "mp-bench-hop-"));
-const children: ChildProcess[] = [];
-
-const start = (file: string, args: readonly string[]): Promise<{ child: ChildProcess; port: number }> =>
-  new Promise((resolve, reject) => {
-    const child = fork(join(here, file), [...args]);
-    children.push(child);
-    child.once("message", (message) => resolve({ child, port: (message as { port: number }).port }));
-    child.once("exit", (code) => reject(new Error(`${file} ended with ${code}`)));
-  });
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createTcpServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
-
-/** CPU nanoseconds of a process so far, all threads. */
-const cpuNs = (pid: number): number =>
-  readdirSync(`/proc/${pid}/task`)
-    .map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[0]))
-    .reduce((sum, ns) => sum + ns, 0);
-
-const version = (command: string, args: readonly string[], pattern: RegExp): string | null => {
-  try {
-    const text = execFileSync("sh", ["-c", `${command} ${args.join(" ")} 2>&1 || true`], {
-      encoding: "utf8",
-    });
-    return pattern.exec(text)?.[1] ?? null;
-  } catch {
-    return null;
-  }
-};
-
-const serviceId = randomUUID();
-const project = "0".repeat(32);
-const keys = generateKeyPairSync("ed25519");
-const publicKey = keys.publicKey.export({ type: "spki", format: "der" }).toString("base64url");
-const unsigned = tokenToSign({
-  jti: randomUUID(),
-  kid: "k",
-  user: "u",
-  domain: "d",
-  project,
-  iat: Date.now(),
-  exp: Date.now() + 3_600_000,
+const { values: options } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "4" },
+    rounds: { type: "string", default: "5" },
+    only: { type: "string" },
+    profile: { type: "boolean", default: false },
+    connections: { type: "string", default: "8" },
+  },
 });
-const token = encodeToken(unsigned, sign(null, Buffer.from(unsigned), keys.privateKey));
-const body = JSON.stringify({
-  data: { req_data: [{ sepal_length: 5.1, sepal_width: 3.5, petal_length: 1.4, petal_width: 0.2 }] },
-});
+const seconds = Number(options.seconds);
+const rounds = Number(options.rounds);
+const WARM_UP_SECONDS = Math.min(4, seconds);
+const MEBI = 1024 * 1024;
+const HEADING =
+  "             hop               CPU µs (least–most)    × nginx, same round     req/s   p50 ms   p99 ms";
 
-const startNginx = async (upstream: number): Promise<{ pid: number; port: number } | null> => {
-  if (version("nginx", ["-v"], /nginx\/(\S+)/) === null) return null;
-  const port = await freePort();
-  const file = join(dir, "nginx.conf");
-  writeFileSync(
-    file,
-    `worker_processes 1; daemon off; pid ${dir}/nginx.pid; error_log ${dir}/nginx.log;
-events { worker_connections 1024; }
-http { access_log off; client_body_temp_path ${dir}/b; proxy_temp_path ${dir}/p; fastcgi_temp_path ${dir}/f; uwsgi_temp_path ${dir}/u; scgi_temp_path ${dir}/s;
-  keepalive_requests 10000000;
-  upstream instance { server 127.0.0.1:${upstream}; keepalive 128; keepalive_requests 10000000; }
-  server { listen 127.0.0.1:${port}; location / { proxy_pass http://instance; proxy_http_version 1.1; proxy_set_header Connection ""; } } }`,
-  );
-  const master = spawn("nginx", ["-c", file, "-e", join(dir, "nginx.log")], { stdio: "ignore" });
-  children.push(master);
-  for (let n = 0; n < 100; n += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const text = readFileSync(`/proc/${master.pid}/task/${master.pid}/children`, "utf8").trim();
-    if (text !== "") return { pid: Number(text.split(" ")[0]), port };
-  }
-  throw new Error("nginx did not start");
-};
+interface Stage {
+  readonly bench: Bench;
+  readonly forSmall: readonly Hop[];
+  readonly forLarge: readonly Hop[];
+  readonly path: string;
+  readonly token: string;
+}
 
-const load = (
-  port: number,
-  connections: number,
-  forSeconds: number,
-): Promise<{ requests: number; latency: string }> =>
+/** Sends an order to one of the load processes and waits for its answer. */
+const ask = <T>(
+  { child }: Started,
+  order: BulkLoad | IdleLoad | { profile: string; file?: string },
+): Promise<T> =>
   new Promise((resolve, reject) => {
-    const wrk = spawn("wrk", [
-      "-t1",
-      `-c${connections}`,
-      `-d${forSeconds}s`,
-      "--latency",
-      "-s",
-      join(dir, "post.lua"),
-      `http://127.0.0.1:${port}/v1/infers/${serviceId}`,
-    ]);
-    let text = "";
-    wrk.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
-    wrk.once("error", reject);
-    wrk.once("close", () => {
-      if (text.includes("Non-2xx")) return reject(new Error(text));
-      const requests = Number(/(\d+) requests in/.exec(text)?.[1] ?? 0);
-      resolve({ requests, latency: /\n\s+50%\s+(\S+)/.exec(text)?.[1] ?? "?" });
-    });
+    child.once("message", (answer: T & { error?: string }) =>
+      answer.error === undefined ? resolve(answer) : reject(new Error(answer.error)),
+    );
+    child.send(order);
   });
 
-const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-
-/** Resident memory of a process, as the kernel words it. */
-const memory = (pid: number | undefined): string =>
-  /VmRSS:\s+(.*)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "?";
-
-const main = async (): Promise<void> => {
-  writeFileSync(
-    join(dir, "post.lua"),
-    `wrk.method = "POST"\nwrk.body = [[${body}]]\nwrk.headers["Content-Type"] = "application/json"\nwrk.headers["X-Auth-Token"] = "${token}"\n`,
-  );
-  const upstream = await start("upstream-process.ts", []);
-  const url = `http://127.0.0.1:${upstream.port}`;
-  const table: RoutingTable = {
-    version: 1,
-    identity: { keys: { k: publicKey }, revokedTokens: [], refusedUsers: {} },
-    services: [
-      {
-        id: serviceId,
-        projectId: project,
-        name: "bench",
-        state: "serving",
-        groups: [
-          {
-            id: "g",
-            modelId: randomUUID(),
-            modelName: "iris",
-            modelVersion: "1.0.0",
-            weight: 100,
-            concurrency: 256,
-            queueMax: 256,
-            instances: [{ id: "i", url }],
-          },
-        ],
-      },
-    ],
-  };
-  const control = createServer((request, response) => {
-    if (request.method === "POST")
-      return void request.resume().on("end", () => response.writeHead(204).end());
-    if (request.url?.includes("applied=1")) return;
-    response.end(JSON.stringify(table));
-  });
-  await new Promise<void>((resolve) => control.listen(join(dir, "control.sock"), resolve));
-  const gateway = await start("gateway-process.ts", [dir]);
-  const pipe = await start("pipe-process.ts", ["127.0.0.1", String(upstream.port)]);
-  const nginx = await startNginx(upstream.port);
-  const hops: { name: string; port: number; pid: number }[] = [
-    ...(nginx === null ? [] : [{ name: "nginx proxy_pass", ...nginx }]),
-    { name: "gateway", port: gateway.port, pid: gateway.child.pid ?? 0 },
-    { name: "node:http pipe", port: pipe.port, pid: pipe.child.pid ?? 0 },
-  ];
-  const busyBefore = loadavg()[0] ?? 0;
-  const idleMemory = memory(gateway.child.pid);
-  // Compilers need some requests to settle; four seconds each, not counted.
-  for (const hop of hops) await load(hop.port, 8, 4);
+const small = async ({ bench, forSmall: hops, path, token }: Stage): Promise<readonly string[]> => {
   const lines = [
-    "CPU per request of one hop (see run.ts): POST, about 100 bytes of JSON each way, keep-alive, one process per hop.",
-    "The gateway has token check, limits, metrics and access records (to a file) on; nginx logs nothing.",
-    `${cpus().length} × ${cpus()[0]?.model ?? "?"}, Linux ${release()}, Node ${process.version}, nginx ${version("nginx", ["-v"], /nginx\/(\S+)/) ?? "not installed"}, wrk ${version("wrk", ["-v"], /wrk (\S+)/) ?? "?"}`,
-    `${rounds} rounds of ${seconds} s, hops taking turns; median of the rounds. Upstream and load generator share the machine.`,
-    `Load average of the machine before the run: ${busyBefore.toFixed(1)} on ${cpus().length} CPUs.${
-      busyBefore > 0.5
-        ? " It was shared with other work: compare the rows of one block, not the absolute numbers."
-        : ""
-    }`,
+    "Small: POST, about 100 bytes of JSON each way, keep-alive. CPU per request.",
     "",
-    "connections  hop                 CPU µs/request  × nginx   requests/s   median latency",
+    `connections${HEADING.slice(11)}`,
   ];
   for (const connections of [1, 8, 64]) {
-    const results = new Map(
-      hops.map((hop) => [hop.name, { us: [] as number[], rps: [] as number[], latency: "" }]),
-    );
-    for (let round = 0; round < rounds; round += 1) {
-      for (const hop of hops) {
-        const before = cpuNs(hop.pid);
-        const { requests, latency } = await load(hop.port, connections, seconds);
-        const result = results.get(hop.name);
-        result?.us.push((cpuNs(hop.pid) - before) / 1000 / requests);
-        result?.rps.push(requests / seconds);
-        if (result !== undefined) result.latency = latency;
-      }
-    }
-    const base = median(results.get("nginx proxy_pass")?.us ?? []);
-    for (const [name, { us, rps, latency }] of results) {
-      const ratio = Number.isNaN(base) ? "-" : (median(us) / base).toFixed(2);
-      lines.push(
-        `${String(connections).padStart(11)}  ${name.padEnd(18)}${median(us).toFixed(1).padStart(16)}${ratio.padStart(9)}${median(rps).toFixed(0).padStart(13)}${latency.padStart(17)}`,
-      );
-      console.log(lines.at(-1));
-    }
+    const samples = await takeTurns(hops, rounds, async ({ port }) => {
+      const load = { port, path, token, body: SMALL_BODY, connections, seconds };
+      const result = await wrk(bench, load);
+      return { ...result, units: result.requests };
+    });
+    lines.push(...costLines(String(connections), samples, 1e3));
   }
-  lines.push(
-    "",
-    `gateway memory (VmRSS, with 15 MB of type stripper that start.js avoids) before the first request: ${idleMemory}; after the run: ${memory(gateway.child.pid)}`,
-  );
-  writeFileSync(join(here, "results.txt"), `${lines.join("\n")}\n`);
-  console.log(lines.join("\n"));
+  return lines;
 };
 
-try {
-  await main();
-} finally {
-  for (const child of children) child.kill();
-  rmSync(dir, { recursive: true, force: true });
-}
-process.exit(0);
+const large = async ({ bench, forLarge: hops, path, token }: Stage): Promise<readonly string[]> => {
+  const body = "a".repeat(100_000);
+  const at100k = await takeTurns(hops, rounds, async ({ port }) => {
+    const load = { port, path: `${path}/bytes/${body.length}`, token, body, connections: 8, seconds };
+    const result = await wrk(bench, load);
+    return { ...result, units: (result.requests * body.length * 2) / MEBI };
+  });
+  const bulk = await bench.fork(join(import.meta.dirname, "bulk-process.ts"));
+  const bytes = 10_000_000;
+  const at10M = await takeTurns(hops, rounds, async ({ port }) => {
+    const before = performance.now();
+    const { requests } = await ask<{ requests: number }>(bulk, {
+      port,
+      path,
+      token,
+      connections: 4,
+      seconds,
+      bytes,
+    });
+    const took = (performance.now() - before) / 1000;
+    const unknown = { p50Ms: Number.NaN, p99Ms: Number.NaN };
+    return { units: (requests * bytes * 2) / MEBI, perSecond: requests / took, ...unknown };
+  });
+  bulk.child.kill();
+  return [
+    "Large: so many bytes in each request and in each answer. CPU per MiB that went through, both directions added.",
+    "nginx streams, as the others do: proxy_request_buffering and proxy_buffering off. `nginx, buffers`: requests the same,",
+    "answers through 16 × 64 kB in memory, which it reads in fewer, larger pieces. 8 connections, 4 for 10 MB.",
+    "",
+    ` body bytes${HEADING.slice(11)}`,
+    ...costLines(String(body.length), at100k, 1e3),
+    ...costLines(String(bytes), at10M, 1e3),
+    "",
+    "Resident memory in MB around the 10 MB bodies      before   most  after",
+    ...memoryLines(at10M),
+  ];
+};
+
+const IDLE_CONNECTIONS = 1_000;
+
+const idle = async ({ bench, forSmall: hops, path, token }: Stage): Promise<readonly string[]> => {
+  const lines = [
+    `Idle: ${IDLE_CONNECTIONS} kept-alive connections that have carried one request each, and one more that is active.`,
+    "",
+    "            hop            kB per connection   idle CPU ms/s   active p50 ms without / with   p99 without / with",
+  ];
+  for (const { name, pid, port } of hops) {
+    const kb: number[] = [];
+    const cpu: number[] = [];
+    const active: { without: number[]; during: number[] }[] = [
+      { without: [], during: [] },
+      { without: [], during: [] },
+    ];
+    for (let round = 0; round < Math.min(rounds, 3); round += 1) {
+      const one = { port, path, token, body: SMALL_BODY, connections: 1, seconds: Math.min(seconds, 2) };
+      const quiet = await wrk(bench, one);
+      const before = rssKb(pid);
+      const holder = await bench.fork(join(import.meta.dirname, "idle-process.ts"));
+      await ask(holder, { port, path, token, body: SMALL_BODY, connections: IDLE_CONNECTIONS });
+      await sleep(1_000);
+      kb.push((rssKb(pid) - before) / IDLE_CONNECTIONS);
+      const cpuBefore = cpuNs(pid);
+      const idleSeconds = Math.min(seconds, 4);
+      await sleep(idleSeconds * 1000);
+      cpu.push((cpuNs(pid) - cpuBefore) / 1e6 / idleSeconds);
+      const busy = await wrk(bench, one);
+      active[0]?.without.push(quiet.p50Ms);
+      active[0]?.during.push(busy.p50Ms);
+      active[1]?.without.push(quiet.p99Ms);
+      active[1]?.during.push(busy.p99Ms);
+      holder.child.removeAllListeners("message");
+      const ended = new Promise((resolve) => holder.child.once("exit", resolve));
+      holder.child.kill();
+      await ended;
+      await sleep(500);
+    }
+    const [p50, p99] = active.map(
+      ({ without, during }) => `${median(without).toFixed(2)} / ${median(during).toFixed(2)}`,
+    );
+    // The first round's memory: later ones find what the first has left.
+    lines.push(
+      `            ${name.padEnd(15)}${(kb[0] ?? 0).toFixed(1).padStart(17)}${median(cpu).toFixed(2).padStart(16)}${(p50 ?? "").padStart(31)}${(p99 ?? "").padStart(21)}`,
+    );
+  }
+  return lines;
+};
+
+const writeProfile = async ({ bench, path, token }: Stage, gateway: GatewayUnderTest): Promise<void> => {
+  const load = {
+    port: gateway.port,
+    path,
+    token,
+    body: SMALL_BODY,
+    connections: Number(options.connections),
+    seconds,
+  };
+  const file = join(bench.dir, "gateway.cpuprofile");
+  await ask(gateway, { profile: "start" });
+  const cpuBefore = cpuNs(gateway.pid);
+  const { requests } = await wrk(bench, load);
+  const cpuUs = (cpuNs(gateway.pid) - cpuBefore) / 1e3 / requests;
+  await ask(gateway, { profile: "stop", file });
+  const text = `Where the gateway's CPU time goes: POST, about 100 bytes of JSON each way, ${load.connections} connections, ${seconds} s, sampled every 200 µs.
+${describeMachine()}
+${requests} requests, ${cpuUs.toFixed(1)} µs of CPU each by the kernel's account, the profiler's own work included. The profile's time is wall time: what a
+shared machine took away counts where it was taken, so shares count, not microseconds.
+
+${summarise(readProfile(file), requests)}`;
+  writeFileSync(join(import.meta.dirname, "profile.txt"), text);
+  console.log(text);
+};
+
+const SECTIONS = { small, large, idle };
+
+await runBench(async (bench) => {
+  const { gateway, ...hops } = await startHops(bench);
+  const stage: Stage = { bench, ...hops, token: gateway.token, path: gateway.paths[0] ?? "" };
+  const machine = describeMachine();
+  // Compilers need some requests to settle; not counted.
+  for (const { port } of hops.forSmall) {
+    const { path, token } = stage;
+    await wrk(bench, { port, path, token, body: SMALL_BODY, connections: 8, seconds: WARM_UP_SECONDS });
+  }
+  if (options.profile) return writeProfile(stage, gateway);
+  const lines = [
+    "What one hop costs (run.ts): CPU time of the hop's own process, all threads, from the kernel's scheduler.",
+    "The gateway has token check, limits, metrics and access records (to a file) on; the others check and log nothing.",
+    `nginx ${VERSIONS.nginx ?? "not installed"}, HAProxy ${VERSIONS.haproxy ?? "not installed"}, wrk ${VERSIONS.wrk ?? "not installed"}; one process and one thread of work each.`,
+    machine,
+    `${rounds} rounds of ${seconds} s, hops taking turns, another one first in each; medians of the rounds.`,
+    "Load generator and instance share the machine, so requests per second say little; CPU per request is the figure.",
+  ];
+  for (const [name, section] of Object.entries(SECTIONS)) {
+    if (options.only !== undefined && options.only !== name) continue;
+    const found = ["", ...(await section(stage))];
+    console.log(found.join("\n"));
+    lines.push(...found);
+  }
+  if (options.only === undefined)
+    writeFileSync(join(import.meta.dirname, "results.txt"), `${lines.join("\n")}\n`);
+});
