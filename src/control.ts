@@ -24,6 +24,7 @@ import { openPackages } from "./reconcile/packages.ts";
 import { createRetention } from "./reconcile/retention.ts";
 import { createServiceReconciler } from "./reconcile/service.ts";
 import { openProcessRunner } from "./runners/process/runner.ts";
+import type { ProcessRunnerOptions } from "./runners/process/runner.ts";
 import type { Runner } from "./runners/runner.ts";
 import { openStore } from "./store/open-store.ts";
 import { systemClock } from "./telemetry/clock.ts";
@@ -97,8 +98,10 @@ async function* interleave<T>(sources: readonly AsyncIterator<T>[]): AsyncIterab
   }
 }
 
+/** Starts the role. `openRunner` is how instances are run: as processes of this machine unless a caller says otherwise. */
 export const startControl = async (
   config: Config,
+  openRunner: (deps: ProcessRunnerOptions) => Promise<Runner> = openProcessRunner,
 ): Promise<{ close(options: { stopInstances: boolean }): Promise<void> }> => {
   const clock = systemClock;
   const logger = createLogger("control", config.logLevel);
@@ -123,7 +126,7 @@ export const startControl = async (
   });
   followAddress(config);
 
-  const runner = await openProcessRunner({
+  const runner = await openRunner({
     dataDir: config.dataDir,
     nodePath: process.execPath,
     mainPath: MAIN,
