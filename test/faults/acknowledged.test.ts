@@ -27,7 +27,7 @@ const KILLS = Number(process.env["ACKNOWLEDGED_KILLS"] ?? 60);
 const SEED = Number(process.env["ACKNOWLEDGED_SEED"] ?? Math.floor(Math.random() * 1e9));
 const REPORT = process.env["ACKNOWLEDGED_REPORT"];
 /** Longest time that callers go on before a kill. */
-const ROUND_MS_MAX = 500;
+const ROUND_MS_MAX = 400;
 
 const run = async (database: string, databaseUrl: string | null, kills: number): Promise<void> => {
   const began = performance.now();
@@ -44,8 +44,8 @@ const run = async (database: string, databaseUrl: string | null, kills: number):
         pieces: [Buffer.from("{}")],
       },
     );
-    const services = Array.from({ length: 6 }, (_, i) =>
-      serviceActor(world, createDice(SEED + 100 + i), `svc-${i}`, i >= 4),
+    const services = Array.from({ length: 4 }, (_, i) =>
+      serviceActor(world, createDice(SEED + 100 + i), `svc-${i}`, i === 3),
     );
     const actors: readonly Actor[] = [
       ...services,

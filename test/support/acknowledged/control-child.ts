@@ -3,7 +3,7 @@
  * reconcilers on a data directory, with instances that exist in memory only. It loads everything first and waits for
  * its parent's word to start, so that a test can have the next one ready while this one still lives.
  */
-import { enableCompileCache } from "node:module";
+import { enableCompileCache, flushCompileCache } from "node:module";
 import type { Config } from "../../../src/config.ts";
 import type { Behaviour } from "../../../src/runners/fake.ts";
 
@@ -46,4 +46,6 @@ process.on("message", ({ config }: ToChild) => {
     },
   );
 });
+// It is written at a clean end only, and this process will not have one.
+flushCompileCache();
 tell({ type: "loaded" });

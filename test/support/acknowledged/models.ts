@@ -26,7 +26,8 @@ export const modelActor = (world: World, dice: Dice, name: string): Actor => {
   const root = (): string => `/v1/${world.project}/models`;
 
   const create = async (): Promise<void> => {
-    const version = `1.${(count += 1)}.0`;
+    count += 1;
+    const version = `${Math.floor(count / 10_000) % 100}.${Math.floor(count / 100) % 100}.${count % 100}`;
     const answer = await world.client.call("POST", root(), {
       body: {
         model_name: name,
@@ -90,8 +91,8 @@ export const modelActor = (world: World, dice: Dice, name: string): Actor => {
             `${name} ${model.model_version} is ${model.model_id} and was acknowledged as ${known}`,
           );
         ids.set(model.model_version, model.model_id);
-        await checkHistory(world, model);
       }
+      if (seen.length > 0) await checkHistory(world, dice.pick(seen));
     },
   };
 };
