@@ -190,14 +190,27 @@ export const startControl = async (
     clock,
     logger,
     onChange: (change) => {
-      if (change.kind === "model") importLoop.enqueue(change.id as ModelId);
+      if (change.kind === "model") {
+        importLoop.enqueue(change.id as ModelId);
+        void importer
+          .reconsider(change.id as ModelId)
+          .catch((error: unknown) => logger.error({ err: error }, "a change of a version went unnoticed"));
+      }
       if (change.kind === "service") serviceLoop.enqueue(change.id as ServiceId);
     },
   });
   // After the cursor is set: what changes from then on is followed, what was before is in the first full pass.
   importLoop.start();
   serviceLoop.start();
-  const retention = createRetention({ store, runner, environments, packages, clock, logger });
+  const retention = createRetention({
+    store,
+    runner,
+    environments,
+    packages,
+    imports: importer,
+    clock,
+    logger,
+  });
   retention.start();
 
   const api = await createApi({

@@ -34,9 +34,15 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("crash", "pause", "resume"), pick }) },
   {
     weight: 8,
-    arbitrary: fc.record({ kind: fc.constant("wait"), ms: fc.constantFrom(10, 120, 400, 1500, 5000, 40_000, 190_000) }),
+    arbitrary: fc.record({
+      kind: fc.constant("wait"),
+      ms: fc.constantFrom(10, 120, 400, 1500, 5000, 40_000, 190_000),
+    }),
   },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("control"), downMs: fc.constantFrom(0, 200, 3000, 60_000) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("control"), downMs: fc.constantFrom(0, 200, 3000, 60_000) }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({

@@ -3,7 +3,7 @@
  * after every restart everything that was answered is there, nothing that was refused is half there, and what was not
  * answered is there whole or not at all. Instances exist in memory only, so a round costs what control's start costs.
  *
- *   ACKNOWLEDGED_KILLS=1000    how many kills on SQLite (60 without it) and, a quarter of it, on PostgreSQL
+ *   ACKNOWLEDGED_KILLS=1000    how many kills on SQLite (40 without it) and, a quarter of it, on PostgreSQL
  *   ACKNOWLEDGED_SEED=7        the choices of an earlier run (the moments of the kills depend on the machine too)
  *   ACKNOWLEDGED_REPORT=FILE   appends what the run came to; bench/acknowledged.txt was made with it
  */
@@ -23,7 +23,7 @@ import { startPostgres } from "../support/postgres.ts";
 import type { TestPostgres } from "../support/postgres.ts";
 import { until } from "../support/until.ts";
 
-const KILLS = Number(process.env["ACKNOWLEDGED_KILLS"] ?? 60);
+const KILLS = Number(process.env["ACKNOWLEDGED_KILLS"] ?? 40);
 const SEED = Number(process.env["ACKNOWLEDGED_SEED"] ?? Math.floor(Math.random() * 1e9));
 const REPORT = process.env["ACKNOWLEDGED_REPORT"];
 /** Longest time that callers go on before a kill. */
