@@ -87,6 +87,7 @@ const script = (group: GroupSpec, n: number): Behaviour => {
       return n === 1 ? { kind: "fail", afterMs: 100, failure: FAILURE } : { kind: "ready", afterMs: 300 };
     case "hang":
       return { kind: "hang" };
+    case "ready":
     default:
       return { kind: "ready", afterMs: 300 };
   }
@@ -196,11 +197,18 @@ export class ServiceMachine {
       case "scale": {
         this.#floor = Math.min(this.#floor, action.count - 1);
         return this.#write((s, r) =>
-          decideScale(s, r, new Map(r.entries.slice(0, 1).map((e) => [e.modelId, action.count])), this.clock.now()),
+          decideScale(
+            s,
+            r,
+            new Map(r.entries.slice(0, 1).map((e) => [e.modelId, action.count])),
+            this.clock.now(),
+          ),
         );
       }
       case "restart":
-        return this.#write((s, r) => decideUpdate(s, r, { config: r.entries }, this.#named, this.clock.now()));
+        return this.#write((s, r) =>
+          decideUpdate(s, r, { config: r.entries }, this.#named, this.clock.now()),
+        );
       case "stop":
       case "start": {
         this.#disturbed = true;
@@ -221,7 +229,8 @@ export class ServiceMachine {
         const instance = alive[action.pick % Math.max(1, alive.length)];
         if (instance === undefined) return;
         this.#disturbed = true;
-        if (action.kind === "crash") this.#runner.crash(instance, { reason: "exited", message: "It fell over." });
+        if (action.kind === "crash")
+          this.#runner.crash(instance, { reason: "exited", message: "It fell over." });
         else if (this.#everReady.has(instance)) this.#runner.pause(instance, action.kind === "pause");
         return;
       }
@@ -258,7 +267,10 @@ export class ServiceMachine {
     const groups = await this.#runner.observe();
     if (service === null) {
       demand(route === null, "a route outlived its service");
-      demand((await this.#store.services.revisions(this.#id)).length === 0, "revisions outlived their service");
+      demand(
+        (await this.#store.services.revisions(this.#id)).length === 0,
+        "revisions outlived their service",
+      );
       demand((await this.#history(this.#id)).length === 0, "a history outlived its service");
       demand(groups.length === 0, `instances outlived their service: ${JSON.stringify(groups)}`);
       this.#forget();
@@ -271,9 +283,14 @@ export class ServiceMachine {
     demand(serving === null || this.#revisions.has(serving), `the serving revision ${serving} is not there`);
     if (service.status === "running" && service.servingRevision === service.revision) {
       const isWhole = (this.#revisions.get(service.revision)?.entries ?? []).every(
-        (e) => groups.find((g) => g.id === e.groupId)?.instances.filter((i) => i.state === "ready").length === e.instanceCount,
+        (e) =>
+          groups.find((g) => g.id === e.groupId)?.instances.filter((i) => i.state === "ready").length ===
+          e.instanceCount,
       );
-      if (isWhole && groups.every((g) => g.instances.every((i) => i.state === "ready" || i.state === "draining"))) {
+      if (
+        isWhole &&
+        groups.every((g) => g.instances.every((i) => i.state === "ready" || i.state === "draining"))
+      ) {
         this.#disturbed = false;
         this.#floor = this.#leastOf(this.#revisions.get(service.revision)?.entries ?? []);
       }
@@ -287,7 +304,8 @@ export class ServiceMachine {
       gateway.mode = "follows";
       await this.#hear(gateway);
     }
-    for (const instance of this.#runner.alive()) if (this.#everReady.has(instance)) this.#runner.pause(instance, false);
+    for (const instance of this.#runner.alive())
+      if (this.#everReady.has(instance)) this.#runner.pause(instance, false);
     await this.clock.advance(420_000);
     await this.check();
     if (this.#id === null) return;
@@ -304,7 +322,9 @@ export class ServiceMachine {
     const wanted = this.#revisions.get(service.revision);
     demand(service.status === "running", `it is ${service.status} long after all was well`);
     const entries = wanted?.entries ?? [];
-    const should = entries.flatMap((e) => Array.from({ length: e.instanceCount }, () => `${e.groupId} ready`));
+    const should = entries.flatMap((e) =>
+      Array.from({ length: e.instanceCount }, () => `${e.groupId} ready`),
+    );
     demand(
       JSON.stringify(instances.map((i) => i.join(" ")).toSorted()) === JSON.stringify(should.toSorted()),
       `it should have ${should.join(", ")} and has ${instances.join("; ")}`,
@@ -379,7 +399,8 @@ export class ServiceMachine {
   #see(status: ServiceStatus): void {
     const before = this.#status;
     if (before === status) return;
-    if (before !== null && !MOVES[before].includes(status)) this.broken.push(`it went from ${before} to ${status}`);
+    if (before !== null && !MOVES[before].includes(status))
+      this.broken.push(`it went from ${before} to ${status}`);
     this.#status = status;
   }
 
@@ -399,7 +420,10 @@ export class ServiceMachine {
   async #checkHistory(service: Service): Promise<void> {
     const events = await this.#history(service.id);
     const kept = events.slice(0, this.#events.length);
-    demand(JSON.stringify(kept) === JSON.stringify(this.#events), "lines of the history changed or went away");
+    demand(
+      JSON.stringify(kept) === JSON.stringify(this.#events),
+      "lines of the history changed or went away",
+    );
     this.#events = events;
     for (const revision of await this.#store.services.revisions(service.id)) {
       const before = this.#revisions.get(revision.number);
@@ -411,12 +435,11 @@ export class ServiceMachine {
     }
   }
 
-  #checkRoute(
-    route: ServiceRoute | null,
-    groups: Awaited<ReturnType<FakeRunner["observe"]>>,
-  ): void {
+  #checkRoute(route: ServiceRoute | null, groups: Awaited<ReturnType<FakeRunner["observe"]>>): void {
     if (route === null) return;
-    const ready = new Set<string>(groups.flatMap((g) => g.instances.filter((i) => i.state === "ready").map((i) => i.id)));
+    const ready = new Set<string>(
+      groups.flatMap((g) => g.instances.filter((i) => i.state === "ready").map((i) => i.id)),
+    );
     for (const group of route.groups)
       for (const instance of group.instances)
         demand(ready.has(instance.id), `the route names ${instance.id}, which is not ready`);
@@ -428,7 +451,10 @@ export class ServiceMachine {
     const claim = (isTrue: boolean, sentence: string): void => {
       if (!isTrue) this.broken.push(sentence);
     };
-    claim(weights.every((w) => Number.isInteger(w) && w >= 0), `weights ${weights.join(", ")}`);
+    claim(
+      weights.every((w) => Number.isInteger(w) && w >= 0),
+      `weights ${weights.join(", ")}`,
+    );
     claim(weights.length === 0 || sum(weights) === 100, `weights ${weights.join(" + ")} are not 100`);
     claim(
       new Set(route.groups.map((g) => g.id)).size === weights.length,
@@ -437,10 +463,14 @@ export class ServiceMachine {
     if (service === null || route.state === "stopped") return;
     const ready = sum(route.groups.map((g) => g.instances.length));
     if (!this.#disturbed)
-      claim(ready >= Math.max(1, this.#floor), `only ${ready} of at least ${this.#floor} instances serve in an update`);
+      claim(
+        ready >= Math.max(1, this.#floor),
+        `only ${ready} of at least ${this.#floor} instances serve in an update`,
+      );
     // A revision of which one version never was ready gets nothing while another can carry the traffic.
     const wanted = this.#revisions.get(service.revision);
-    const serving = service.servingRevision === null ? undefined : this.#revisions.get(service.servingRevision);
+    const serving =
+      service.servingRevision === null ? undefined : this.#revisions.get(service.servingRevision);
     if (wanted === undefined || serving === undefined || wanted === serving) return;
     const served = new Set(serving.entries.map((e) => e.groupId));
     const isOpen = wanted.entries.every((e) => e.weight === 0 || this.#wereReady.has(e.groupId));
@@ -536,7 +566,8 @@ export class ServiceMachine {
                 this.#wereReady.add(group.id);
                 this.#everReady.add(i.id);
               }
-          if (service !== null) for (const r of await services.revisions(id)) this.#revisions.set(r.number, r);
+          if (service !== null)
+            for (const r of await services.revisions(id)) this.#revisions.set(r.number, r);
           this.#checkWrittenRoute(route, service);
           return routes.put(route);
         },
@@ -563,7 +594,8 @@ export class ServiceMachine {
       remove: async (group) => {
         for (const g of await runner.observe())
           if (g.id === group)
-            for (const i of g.instances) if (i.state === "ready" || i.state === "draining") mayEnd(i.id, "removed");
+            for (const i of g.instances)
+              if (i.state === "ready" || i.state === "draining") mayEnd(i.id, "removed");
         return runner.remove(group);
       },
     };

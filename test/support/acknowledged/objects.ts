@@ -8,6 +8,8 @@ import type { Dice } from "./dice.ts";
 import type { World } from "./world.ts";
 
 const hashOf = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex").slice(0, 16);
+/** No hash is this. */
+const UNANSWERED = "unanswered";
 const SIZES = [0, 1, 900, 40_000, 300_000];
 
 const inPieces = (bytes: Buffer, count: number): readonly Buffer[] => {
@@ -48,9 +50,9 @@ export const objectActor = (world: World, dice: Dice, key: string): Actor => {
     else throw new Error(`delete of ${key} was refused: ${answer.status}`);
   };
   /** What is there, read whole and compared with the hash that the platform itself says it has. */
-  const see = async (): Promise<string | null | "unanswered"> => {
+  const see = async (): Promise<string | null> => {
     const answer = await world.client.call("GET", path());
-    if (answer === null) return "unanswered";
+    if (answer === null) return UNANSWERED;
     if (answer.status === 404) return null;
     const etag = createHash("md5").update(answer.bytes).digest("hex");
     if (answer.headers.etag !== `"${etag}"`) throw new Error(`object ${key} is not the one that was put`);
@@ -60,7 +62,7 @@ export const objectActor = (world: World, dice: Dice, key: string): Actor => {
     step: () => (dice.chance(0.75) ? put() : remove()),
     check: async () => {
       const seen = await see();
-      if (seen !== "unanswered") belief.settle(seen);
+      if (seen !== UNANSWERED) belief.settle(seen);
     },
   };
 };
