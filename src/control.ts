@@ -25,6 +25,7 @@ import { createRetention } from "./reconcile/retention.ts";
 import { createServiceReconciler } from "./reconcile/service.ts";
 import { renderInstances } from "./runners/instance-metrics.ts";
 import { openProcessRunner } from "./runners/process/runner.ts";
+import type { ProcessRunnerOptions } from "./runners/process/runner.ts";
 import type { Runner } from "./runners/runner.ts";
 import { openStore } from "./store/open-store.ts";
 import { systemClock } from "./telemetry/clock.ts";
@@ -100,8 +101,10 @@ async function* interleave<T>(sources: readonly AsyncIterator<T>[]): AsyncIterab
   }
 }
 
+/** Starts the role. `openRunner` is how instances are run: as processes of this machine unless a caller says otherwise. */
 export const startControl = async (
   config: Config,
+  openRunner: (deps: ProcessRunnerOptions) => Promise<Runner> = openProcessRunner,
 ): Promise<{ close(options: { stopInstances: boolean }): Promise<void> }> => {
   const clock = systemClock;
   const logger = createLogger("control", config.logLevel);
@@ -126,7 +129,7 @@ export const startControl = async (
   });
   followAddress(config);
 
-  const runner = await openProcessRunner({
+  const runner = await openRunner({
     dataDir: config.dataDir,
     nodePath: process.execPath,
     mainPath: MAIN,
@@ -192,14 +195,27 @@ export const startControl = async (
     clock,
     logger,
     onChange: (change) => {
-      if (change.kind === "model") importLoop.enqueue(change.id as ModelId);
+      if (change.kind === "model") {
+        importLoop.enqueue(change.id as ModelId);
+        void importer
+          .reconsider(change.id as ModelId)
+          .catch((error: unknown) => logger.error({ err: error }, "a change of a version went unnoticed"));
+      }
       if (change.kind === "service") serviceLoop.enqueue(change.id as ServiceId);
     },
   });
   // After the cursor is set: what changes from then on is followed, what was before is in the first full pass.
   importLoop.start();
   serviceLoop.start();
-  const retention = createRetention({ store, runner, environments, packages, clock, logger });
+  const retention = createRetention({
+    store,
+    runner,
+    environments,
+    packages,
+    imports: importer,
+    clock,
+    logger,
+  });
   retention.start();
 
   const api = await createApi({

@@ -139,6 +139,30 @@ describe("a token", () => {
     expect((await models(world.token)).body.error_msg).toMatch(/Unauthorized$/);
   });
 
+  test("is given after a bounded number of wrong passwords only, and the refusal says when again", async () => {
+    const from = (address: string) => ({ headers: { "x-forwarded-for": `9.9.9.9, ${address}` } });
+    const attempt = (password: string, address: string) =>
+      world.call("POST", "/v3/auth/tokens", {
+        token: null,
+        ...from(address),
+        body: {
+          auth: {
+            identity: {
+              methods: ["password"],
+              password: { user: { name: "admin", password, domain: { name: "modelport" } } },
+            },
+          },
+        },
+      });
+    for (let n = 0; n < 20; n += 1) expect((await attempt("wrong", "10.0.0.1")).status).toBe(401);
+    const refused = await attempt(world.first.user.password, "10.0.0.1");
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+    expect(Number(refused.headers["retry-after"])).toBeLessThanOrEqual(30);
+    expect(refused.body.error).toMatchObject({ code: 429, title: "Too Many Requests" });
+    expect((await attempt(world.first.user.password, "10.0.0.2")).status).toBe(201);
+  });
+
   test("is good for its own project only", async () => {
     const { base } = await world.stranger();
     for (const path of [`${base}/models`, `/v1/${"0".repeat(32)}/services`, "/v1/x/buckets"]) {

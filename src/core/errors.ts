@@ -73,6 +73,12 @@ export const CATALOGUE = {
     () => "`modelport whoami` shows the project of your token.",
   ),
   CREDENTIALS_WRONG: def(401, "client", () => "The username or password is wrong."),
+  LOGIN_THROTTLED: def<{ retryAfterSeconds: number }>(
+    429,
+    "capacity",
+    () => "Too many failed logins of this user or from this address.",
+    (p) => `Try again in ${p.retryAfterSeconds} s.`,
+  ),
   PERMISSION_DENIED: def<{ operation: string }>(
     403,
     "client",

@@ -39,6 +39,12 @@ export const LIMITS = {
   terminationGraceMax: limit(300, "seconds", "greatest `termination_grace_period_seconds`"),
   envCount: limit(100, "count", "environment variables of one version"),
   envValueLength: limit(8192, "characters", "value of an environment variable"),
+  loginFailuresUser: limit(
+    20,
+    "count",
+    "wrong passwords of one user from one address at once; one more every 30 s",
+  ),
+  loginFailuresAddress: limit(100, "count", "wrong passwords from one address at once; one more every 6 s"),
   pageSize: limit(1000, "count", "rows of one page of a list (`limit`)"),
   deleteMany: limit(50, "count", "services deleted by one call"),
   jsonBodyBytes: limit(1024 * 1024, "bytes", "JSON body of an API call"),

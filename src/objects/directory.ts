@@ -236,6 +236,8 @@ const commit = async (
     try {
       await makeDirectories(bucket, names.slice(0, -1));
       if (!(await isOwnDirectory(dirname(target)))) {
+        // Most likely a neighbour's delete took it away: the next attempt makes it anew.
+        if (attempt < COMMIT_ATTEMPTS_MAX) continue;
         throw fail("OBJECT_KEY_INVALID", {
           reason: "a folder on its way is not one of the object store's own",
         });
@@ -270,10 +272,11 @@ const makeDirectories = async (bucket: string, names: readonly string[]): Promis
     directory = join(parent, name);
     try {
       await mkdir(directory, { mode: 0o700 });
-      await syncDirectory(parent);
     } catch (error) {
       if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
     }
+    // Also one that was there: whoever made it may not have come to this line yet, or have died before it.
+    await syncDirectory(parent);
   }
 };
 

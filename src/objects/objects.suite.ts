@@ -221,6 +221,20 @@ export const objectsSuite = (
       expect(await keys()).toEqual([]);
     });
 
+    test("never refuses a put because a neighbour's delete takes the folder away", async () => {
+      await put("shared/a");
+      for (let round = 0; round < 150; round++) {
+        await Promise.all([
+          objects.delete(PROJECT, { bucket: BUCKET, key: `shared/${round % 2 === 0 ? "a" : "b"}` }),
+          put(`shared/${round % 2 === 0 ? "b" : "a"}`),
+          put(`shared/deep/${round}`).then(() =>
+            objects.delete(PROJECT, { bucket: BUCKET, key: `shared/deep/${round}` }),
+          ),
+        ]);
+        expect(await keys()).toEqual([`shared/${round % 2 === 0 ? "b" : "a"}`]);
+      }
+    });
+
     test("lets one key be an object and a folder", async () => {
       for (const key of ["a/b", "a", "a/b/c", "a.o", "a.d/x"]) await put(key);
       expect(await keys()).toEqual(["a", "a.d/x", "a.o", "a/b", "a/b/c"]);

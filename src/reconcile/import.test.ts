@@ -324,6 +324,24 @@ describe("an import", () => {
     expect(await scratch()).toEqual([]);
   });
 
+  test("of a version that is deleted ends at once, in the middle of what it does", async () => {
+    behaviour = { kind: "hang" };
+    await upload("iris/model", FILES);
+    const model = await create();
+    const pass = importer.pass(model.id, never);
+    await expect.poll(() => runner.alive().length).toBe(1);
+    expect(importer.holding().packages.size).toBe(1);
+    expect(importer.holding().environments.size).toBe(1);
+    await importer.reconsider(model.id);
+    expect(runner.alive()).toHaveLength(1);
+    await store.models.delete(PROJECT, model.id);
+    await importer.reconsider(model.id);
+    expect(await pass).toEqual({ kind: "done" });
+    expect(runner.alive()).toEqual([]);
+    expect(await scratch()).toEqual([]);
+    expect(importer.holding()).toEqual({ packages: new Set(), environments: new Set() });
+  });
+
   test("of a version deleted meanwhile leaves nothing running", async () => {
     behaviour = { kind: "ready", afterMs: 50 };
     await upload("iris/model", FILES);
@@ -348,6 +366,20 @@ describe("copies", () => {
     expect(await later.reclaim(new Set([digest]))).toEqual([]);
     expect(await later.reclaim(new Set())).toEqual([digest]);
     expect(await readdir(join(dir, "packages", ".trials"))).toEqual([]);
+  });
+
+  test("are tried again once the environment of their trial may have gone", async () => {
+    await upload("iris/model", FILES);
+    const first = await create();
+    await importer.pass(first.id, never);
+    const { packageDigest = "", environmentKey = "" } = (await read(first)).published ?? {};
+    await packages.forgetTrials(new Set([environmentKey]));
+    expect(await packages.wasTried(packageDigest, environmentKey)).toBe(true);
+    await packages.forgetTrials(new Set());
+    expect(await packages.wasTried(packageDigest, environmentKey)).toBe(false);
+    expect(runner.started).toHaveLength(1);
+    await importer.pass((await create()).id, never);
+    expect(runner.started).toHaveLength(2);
   });
 
   test("left unfinished by a killed process are removed at the next open", async () => {

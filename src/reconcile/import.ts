@@ -40,6 +40,17 @@ export interface ImporterDeps {
 
 export interface Importer {
   pass(id: ModelId, signal: AbortSignal): Promise<Pass>;
+  /** Ends the pass that runs for a version which is not there any more; to be called when a version has changed. */
+  reconsider(id: ModelId): Promise<void>;
+  /** The package copies and environments that running passes rely on, and no version names yet. */
+  holding(): { readonly packages: ReadonlySet<string>; readonly environments: ReadonlySet<string> };
+}
+
+/** A pass under way: what it relies on, and the way to end it. */
+interface Running {
+  readonly gone: AbortController;
+  packageDigest: string | null;
+  environmentKey: string | null;
 }
 
 /** A failure of the package, with the events that explain it. */
@@ -90,7 +101,7 @@ const buildEnvironment = async (
   dir: string,
   notes: Notes,
   signal: AbortSignal,
-): Promise<{ key: string; python: string }> => {
+): Promise<{ key: string; python: string; reused: boolean }> => {
   notes.add(modelEvents.environmentRequested());
   const outcome = await deps.environments.ensure(
     {
@@ -137,11 +148,12 @@ const tryOnce = async (
   deps: ImporterDeps,
   model: Model,
   checked: CheckedPackage,
-  found: { digest: string; dir: string; key: string; python: string },
+  found: { digest: string; dir: string; key: string; python: string; reused: boolean },
   notes: Notes,
   signal: AbortSignal,
 ): Promise<void> => {
-  if (await deps.packages.wasTried(found.digest, found.key)) return;
+  // One that was built just now was tried by nobody, whatever an earlier one of the same key was.
+  if (found.reused && (await deps.packages.wasTried(found.digest, found.key))) return;
   notes.add(modelEvents.trialStarted());
   const began = deps.clock.monotonicMs();
   const failure = await tryStart(
@@ -176,6 +188,7 @@ const importPackage = async (
   deps: ImporterDeps,
   model: Model,
   notes: Notes,
+  running: Running,
   signal: AbortSignal,
 ): Promise<Published> => {
   const { packages, clock } = deps;
@@ -190,8 +203,10 @@ const importPackage = async (
     if (!verdict.ok) throw invalid(verdict.problems);
     const checked = verdict.package;
     const { digest, dir } = await packages.keep(scratch, checked.files, signal);
+    running.packageDigest = digest;
     notes.add(modelEvents.sizeCalculated());
     const environment = await buildEnvironment(deps, checked, dir, notes, signal);
+    running.environmentKey = environment.key;
     await tryOnce(deps, model, checked, { digest, dir, ...environment }, notes, signal);
     return {
       engine: checked.engine,
@@ -219,37 +234,71 @@ const asFailure = (error: unknown): ImportFailure | null => {
   );
 };
 
-export const createImporter = (deps: ImporterDeps): Importer => ({
-  pass: async (id, signal) => {
-    const { store, clock } = deps;
-    const model = await store.models.byId(id);
-    if (model === null || model.status !== "publishing") {
-      // Deleted or finished while a process before this one was killed in the trial start.
-      await endTrial(deps.runner, id);
-      return { kind: "done" };
-    }
-    const began = clock.monotonicMs();
-    const notes = createNotes(deps, id);
-    try {
-      const published = await importPackage(deps, model, notes, signal);
-      await notes.flush();
-      const done = withDuration(modelEvents.imported(), clock.monotonicMs() - began);
-      await store.models.finish(id, { published }, [at(done, clock.now())]);
-      return { kind: "done" };
-    } catch (error) {
-      signal.throwIfAborted();
-      const failure = asFailure(error);
-      if (failure === null) throw error;
-      await notes.flush();
-      const now = clock.now();
-      const events = [...failure.explained, modelEvents.importFailedBecause(failure.message)];
-      await store.models.finish(
-        id,
-        { failure: failure.message },
-        events.map((event) => at(event, now)),
-      );
-      deps.logger.info({ model: id, code: failure.error.code }, "import failed");
-      return { kind: "terminal", error: failure.error };
-    }
-  },
-});
+export const createImporter = (deps: ImporterDeps): Importer => {
+  const passes = new Map<ModelId, Running>();
+  const held = (what: "packageDigest" | "environmentKey"): ReadonlySet<string> =>
+    new Set([...passes.values()].flatMap((running) => running[what] ?? []));
+
+  return {
+    holding: () => ({ packages: held("packageDigest"), environments: held("environmentKey") }),
+    reconsider: async (id) => {
+      const running = passes.get(id);
+      if (running !== undefined && (await deps.store.models.byId(id)) === null) running.gone.abort();
+    },
+    pass: async (id, stopping) => {
+      const { store } = deps;
+      const running: Running = { gone: new AbortController(), packageDigest: null, environmentKey: null };
+      // Known before the row is read: a version that is deleted from here on is noticed.
+      passes.set(id, running);
+      const signal = AbortSignal.any([stopping, running.gone.signal]);
+      try {
+        const model = await store.models.byId(id);
+        if (model === null || model.status !== "publishing") {
+          // Deleted or finished while a process before this one was killed in the trial start.
+          await endTrial(deps.runner, id);
+          return { kind: "done" };
+        }
+        return await importModel(deps, model, running, signal);
+      } catch (error) {
+        stopping.throwIfAborted();
+        if (!running.gone.signal.aborted) throw error;
+        deps.logger.info({ model: id }, "import ended: its version was deleted");
+        return { kind: "done" };
+      } finally {
+        passes.delete(id);
+      }
+    },
+  };
+};
+
+const importModel = async (
+  deps: ImporterDeps,
+  model: Model,
+  running: Running,
+  signal: AbortSignal,
+): Promise<Pass> => {
+  const { store, clock } = deps;
+  const began = clock.monotonicMs();
+  const notes = createNotes(deps, model.id);
+  try {
+    const published = await importPackage(deps, model, notes, running, signal);
+    await notes.flush();
+    const done = withDuration(modelEvents.imported(), clock.monotonicMs() - began);
+    await store.models.finish(model.id, { published }, [at(done, clock.now())]);
+    return { kind: "done" };
+  } catch (error) {
+    signal.throwIfAborted();
+    const failure = asFailure(error);
+    if (failure === null) throw error;
+    await notes.flush();
+    const now = clock.now();
+    const events = [...failure.explained, modelEvents.importFailedBecause(failure.message)];
+    await store.models.finish(
+      model.id,
+      { failure: failure.message },
+      events.map((event) => at(event, now)),
+    );
+    deps.logger.info({ model: model.id, code: failure.error.code }, "import failed");
+    return { kind: "terminal", error: failure.error };
+  }
+};

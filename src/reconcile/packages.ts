@@ -29,6 +29,11 @@ export interface Packages {
   rememberTrial(digest: string, environmentKey: string): Promise<void>;
   /** Deletes copies that are not in `used` and were not kept within the last hour. Returns their digests. */
   reclaim(used: ReadonlySet<string>): Promise<readonly string[]>;
+  /**
+   * Forgets the trials in environments that are not in `used`, which are about to be deleted: one that is built again
+   * under the same key may hold other releases. Forgotten first, so that no kill leaves a trial without its environment.
+   */
+  forgetTrials(used: ReadonlySet<string>): Promise<void>;
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;
@@ -134,6 +139,10 @@ export const openPackages = async (deps: { root: string; clock: Clock }): Promis
         if (!(await exists(join(root, name.split(".")[0] ?? ""))))
           await rm(join(trials, name), { force: true });
       return freed;
+    },
+    forgetTrials: async (used) => {
+      for (const name of await readdir(trials))
+        if (!used.has(name.split(".")[1] ?? "")) await rm(join(trials, name), { force: true });
     },
   };
 };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import pino from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { FakeClock } from "../../test/support/clock.ts";
-import type { DomainId, GroupId, ModelId, ProjectId, UserId } from "../core/ids.ts";
+import type { DomainId, GroupId, ModelId, ProjectId, ServiceId, UserId } from "../core/ids.ts";
 import type { Model } from "../core/model.ts";
 import { createFakeRunner } from "../runners/fake.ts";
 import type { FakeRunner } from "../runners/fake.ts";
@@ -15,12 +15,14 @@ import { createRetention } from "./retention.ts";
 const logger = pino({ level: "silent" });
 const DAY_MS = 24 * 3_600_000;
 const MODEL = "11111111-1111-4111-8111-111111111111" as ModelId;
+const TRIAL = `import-${MODEL}`;
 
 let directory: string;
 let clock: FakeClock;
 let store: Store;
 let runner: FakeRunner;
 let reclaimed: ReadonlySet<string>[];
+let triedIn: ReadonlySet<string>[];
 let removedLogs: string[];
 
 beforeEach(async () => {
@@ -34,6 +36,7 @@ beforeEach(async () => {
   runner = createFakeRunner({ clock, logger, script: () => ({ kind: "ready", afterMs: 10 }) });
   reclaimed = [];
   removedLogs = [];
+  triedIn = [];
 });
 afterEach(async () => {
   await runner.close({ stopInstances: true });
@@ -41,14 +44,19 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-const retention = (more: { environmentsFail?: boolean } = {}) =>
+const retention = (
+  more: {
+    environmentsFail?: boolean;
+    holding?: { packages: ReadonlySet<string>; environments: ReadonlySet<string> };
+  } = {},
+) =>
   createRetention({
     store,
     clock,
     logger,
     runner: {
       ...runner,
-      loggedGroups: () => Promise.resolve(["gone" as GroupId, "trial" as GroupId]),
+      loggedGroups: () => Promise.resolve(["gone", "trial", TRIAL] as GroupId[]),
       removeLogs: (group) => {
         removedLogs.push(group);
         return Promise.resolve();
@@ -59,7 +67,12 @@ const retention = (more: { environmentsFail?: boolean } = {}) =>
         reclaimed.push(used);
         return Promise.resolve([]);
       },
+      forgetTrials: (used) => {
+        triedIn.push(used);
+        return Promise.resolve();
+      },
     },
+    imports: { holding: () => more.holding ?? { packages: new Set(), environments: new Set() } },
     environments: {
       reclaim: () =>
         more.environmentsFail === true ? Promise.reject(new Error("disk")) : Promise.resolve([]),
@@ -85,18 +98,18 @@ const model: Model = {
   createdAt: 0 as Model["createdAt"],
 };
 
-const startTrial = async (): Promise<void> => {
+const startTrial = async (id = "trial", serviceId: ServiceId | null = null): Promise<void> => {
   await runner.apply({
-    id: "trial" as GroupId,
-    serviceId: null,
+    id: id as GroupId,
+    serviceId,
     replicas: 1,
     instance: {
       engine: "Scikit_Learn",
       modelName: "m",
       modelVersion: "1.0.0",
-      packageDir: "/nowhere",
+      packageDir: "/packages/a-digest",
       modelFile: "m",
-      python: "/nowhere/python",
+      python: "/environments/a-key/bin/python",
       envs: {},
       workers: 1,
       cpu: 1,
@@ -121,20 +134,33 @@ test("keeps an AI application's events for three months and no longer", async ()
   expect(await eventCount()).toBe(0);
 });
 
-test("touches neither trial starts, logs, packages nor environments while an import is under way", async () => {
+test("keeps what an import under way holds, and nothing else", async () => {
   await store.models.create(model, { type: "normal", info: "import", occurredAt: clock.now() });
-  await startTrial();
+  await startTrial(TRIAL);
+  await startTrial("trial");
+  const holding = { packages: new Set(["held-digest"]), environments: new Set(["held-key"]) };
+  await retention({ holding }).run();
+  expect(runner.alive()).toEqual([`${TRIAL}-1`]);
+  expect(removedLogs).toEqual(["gone", "trial"]);
+  expect(reclaimed).toEqual([new Set(["held-digest", "a-digest"])]);
+  expect(triedIn).toEqual([new Set(["held-key", "a-key"])]);
+});
+
+test("keeps what instances run on whose version was deleted, until they are gone", async () => {
+  await startTrial("drains", "a-service" as ServiceId);
   await retention().run();
-  expect(runner.alive()).toHaveLength(1);
-  expect(reclaimed).toEqual([]);
-  expect(removedLogs).toEqual([]);
+  expect(reclaimed).toEqual([new Set(["a-digest"])]);
+  expect(triedIn).toEqual([new Set(["a-key"])]);
+  await runner.remove("drains" as GroupId);
+  await retention().run();
+  expect(reclaimed.at(-1)).toEqual(new Set());
 });
 
 test("removes trial starts that nobody waits for and the logs of groups that are gone", async () => {
   await startTrial();
   await retention().run();
   expect(runner.alive()).toEqual([]);
-  expect(removedLogs).toEqual(["gone", "trial"]);
+  expect(removedLogs).toEqual(["gone", "trial", TRIAL]);
   expect(reclaimed).toEqual([new Set()]);
 });
 

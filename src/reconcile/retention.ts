@@ -1,8 +1,10 @@
 /**
  * What is forgotten, and when: events after one month (services) and three (AI applications), as the guide says;
  * revocations of tokens that have expired; logs of groups that no revision names; packages and environments that no
- * version names; instances of trial starts that nobody waits for. Every step can fail without the others.
+ * version names, no import holds and no instance runs on; instances of trial starts that nobody waits for. Every step can
+ * fail without the others.
  */
+import { basename, dirname } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { GroupId } from "../core/ids.ts";
 import { instant } from "../core/ids.ts";
@@ -10,13 +12,18 @@ import type { Environments } from "../environments/environments.ts";
 import type { Runner } from "../runners/runner.ts";
 import type { Store } from "../store/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { Importer } from "./import.ts";
+import type { Packages } from "./packages.ts";
+import { trialGroupOf } from "./trial.ts";
 
 export interface RetentionDeps {
   readonly store: Store;
   readonly runner: Runner;
   readonly environments: Pick<Environments, "reclaim">;
   /** Deletes package copies that are not in `used`; returns what it deleted. */
-  readonly packages: { reclaim(used: ReadonlySet<string>): Promise<readonly string[]> };
+  readonly packages: Pick<Packages, "reclaim" | "forgetTrials">;
+  /** What imports that run have made or found and no version names yet. */
+  readonly imports: Pick<Importer, "holding">;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -51,10 +58,11 @@ export const createRetention = (deps: RetentionDeps): Retention => {
     changes: async () => store.changes.prune((await store.changes.head()) - CHANGES_KEPT),
     revocations: () => store.identity.pruneRevocations(clock.now()),
     trials: async () => {
-      // Looked at in this order: what runs for an import that was unfinished a moment ago may still be waited for.
+      // Looked at in this order: a trial that begins after the first look is not among them.
       const trials = (await runner.observe()).filter((g) => g.serviceId === null);
-      if (trials.length === 0 || (await store.models.unfinished()).length > 0) return;
+      const waitedFor = new Set((await store.models.unfinished()).map(trialGroupOf));
       for (const { id } of trials) {
+        if (waitedFor.has(id)) continue;
         await runner.remove(id);
         logger.warn({ group: id }, "forgotten trial start removed");
       }
@@ -68,15 +76,29 @@ export const createRetention = (deps: RetentionDeps): Retention => {
           for (const entry of revision.entries) used.add(entry.groupId);
         }
       }
-      if ((await store.models.unfinished()).length > 0) return;
+      for (const id of await store.models.unfinished()) used.add(trialGroupOf(id));
       for (const id of logged) if (!used.has(id)) await runner.removeLogs(id);
     },
     packages: async () => {
-      // An import in progress has made copies and environments that no version names yet.
-      if ((await store.models.unfinished()).length > 0) return;
-      const used = await store.models.inUse();
-      const packages = await deps.packages.reclaim(used.packages);
-      const environments = await deps.environments.reclaim(used.environments);
+      // What versions name, what imports hold, and what still runs of versions that were deleted. The imports first: one
+      // that ends after this look has made its version name what it held.
+      const held = deps.imports.holding();
+      const running = (await runner.observe()).map((g) => g.uses);
+      const named = await store.models.inUse();
+      const usedPackages = new Set([
+        ...named.packages,
+        ...held.packages,
+        ...running.map(({ packageDir }) => basename(packageDir)),
+      ]);
+      const usedEnvironments = new Set([
+        ...named.environments,
+        ...held.environments,
+        // <key>/bin/python
+        ...running.map(({ python }) => basename(dirname(dirname(python)))),
+      ]);
+      const packages = await deps.packages.reclaim(usedPackages);
+      await deps.packages.forgetTrials(usedEnvironments);
+      const environments = await deps.environments.reclaim(usedEnvironments);
       if (packages.length + environments.length > 0) {
         logger.info({ packages, environments }, "unused packages and environments removed");
       }

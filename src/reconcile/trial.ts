@@ -9,12 +9,13 @@ const LOOK_AGAIN_MS = 1000;
 /** The runner ends starts that take too long; this is for a runner that does not. */
 const MARGIN_MS = 30_000;
 
-const groupOf = (id: ModelId): GroupId => `import-${id}` as GroupId;
+/** The group of a version's trial start. */
+export const trialGroupOf = (id: ModelId): GroupId => `import-${id}` as GroupId;
 
 /** Removes what a trial of this version left. */
 export const endTrial = async (runner: Runner, id: ModelId): Promise<void> => {
-  await runner.remove(groupOf(id));
-  await runner.removeLogs(groupOf(id));
+  await runner.remove(trialGroupOf(id));
+  await runner.removeLogs(trialGroupOf(id));
 };
 
 const verdictOf = (group: GroupObservation | undefined): "waiting" | "ready" | Failure => {
@@ -32,7 +33,7 @@ export const tryStart = async (
   signal: AbortSignal,
 ): Promise<Failure | null> => {
   const { runner, clock } = deps;
-  const group = groupOf(id);
+  const group = trialGroupOf(id);
   // A group of a pass before this one has failures of its own.
   await endTrial(runner, id);
   let wake = new AbortController();

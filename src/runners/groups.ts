@@ -330,6 +330,7 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
 const observation = (group: Group): GroupObservation => ({
   id: group.spec.id,
   serviceId: group.spec.serviceId,
+  uses: { packageDir: group.spec.instance.packageDir, python: group.spec.instance.python },
   instances: group.slots.map(instanceObservation),
   failuresInARow: group.failuresInARow,
   lastFailure: group.lastFailure,

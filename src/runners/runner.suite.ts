@@ -36,6 +36,7 @@ export const runnerSuite = (name: string, open: () => Promise<RunnerHarness>): v
       (await runner.observe()).find((g) => g.id === id) ?? {
         id,
         serviceId: null,
+        uses: { packageDir: "", python: "" },
         instances: [],
         failuresInARow: 0,
         lastFailure: null,

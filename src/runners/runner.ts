@@ -56,6 +56,8 @@ export interface GroupObservation {
   readonly id: GroupId;
   /** Null for trial starts, which belong to no service. */
   readonly serviceId: ServiceId | null;
+  /** What its instances run on and must not lose while they do. */
+  readonly uses: Pick<InstanceSpec, "packageDir" | "python">;
   readonly instances: readonly InstanceObservation[];
   /** Starts in a row that ended in failure since the last instance became ready; the runner backs off between them. */
   readonly failuresInARow: number;

@@ -5,7 +5,7 @@ import { instant } from "../core/ids.ts";
 import type { DomainId, ModelId, ProjectId, UserId } from "../core/ids.ts";
 import type { Model, Published } from "../core/model.ts";
 import { recordChange } from "./changes.ts";
-import type { Database } from "./db.ts";
+import type { Database, WriteTx } from "./db.ts";
 import { appendEvents, removeEvents } from "./events.ts";
 import { contains } from "./patterns.ts";
 import type { ModelRow, Tables } from "./schema.ts";
@@ -63,36 +63,13 @@ export const createModelStore = (db: Database): ModelStore => ({
       .execute();
     return rows.map(toModel);
   },
-  delete: (project, id) =>
+  delete: (project, id) => db.write((tx) => deleteOne(tx, project, id)),
+  deleteAll: (project, ids) =>
     db.write(async (tx) => {
-      // Locks the row first: a service that takes the version up at this moment is either seen below or finds it gone.
-      const model = await tx.sql
-        .updateTable("models")
-        .set((eb) => ({ id: eb.ref("id") }))
-        .where("project_id", "=", project)
-        .where("id", "=", id)
-        .returning("id")
-        .executeTakeFirst();
-      if (model === undefined) return "not-found";
-      const user = await tx.sql
-        .selectFrom("services")
-        .innerJoin("revision_models", "revision_models.service_id", "services.id")
-        .select("services.id")
-        .where("revision_models.model_id", "=", id)
-        .where("services.desired", "!=", "deleted")
-        .where((eb) =>
-          eb.or([
-            eb("revision_models.number", "=", eb.ref("services.revision")),
-            eb("revision_models.number", "=", eb.ref("services.serving_revision")),
-          ]),
-        )
-        .limit(1)
-        .executeTakeFirst();
-      if (user !== undefined) return "in-use";
-      await tx.sql.deleteFrom("models").where("id", "=", id).execute();
-      await removeEvents(tx, "model", id);
-      await recordChange(tx, "model", id);
-      return "deleted";
+      const outcomes = new Map<ModelId, DeleteOutcome>();
+      // In id order, as services take the rows of their versions.
+      for (const id of ids.toSorted()) outcomes.set(id, await deleteOne(tx, project, id));
+      return ids.map((id) => outcomes.get(id) ?? "not-found");
     }),
   finish: (id, outcome, events) =>
     db.write(async (tx) => {
@@ -141,6 +118,39 @@ export const createModelStore = (db: Database): ModelStore => ({
     return { packages, environments };
   },
 });
+
+type DeleteOutcome = "deleted" | "in-use" | "not-found";
+
+const deleteOne = async (tx: WriteTx, project: ProjectId, id: ModelId): Promise<DeleteOutcome> => {
+  // Locks the row first: a service that takes the version up at this moment is either seen below or finds it gone.
+  const model = await tx.sql
+    .updateTable("models")
+    .set((eb) => ({ id: eb.ref("id") }))
+    .where("project_id", "=", project)
+    .where("id", "=", id)
+    .returning("id")
+    .executeTakeFirst();
+  if (model === undefined) return "not-found";
+  const user = await tx.sql
+    .selectFrom("services")
+    .innerJoin("revision_models", "revision_models.service_id", "services.id")
+    .select("services.id")
+    .where("revision_models.model_id", "=", id)
+    .where("services.desired", "!=", "deleted")
+    .where((eb) =>
+      eb.or([
+        eb("revision_models.number", "=", eb.ref("services.revision")),
+        eb("revision_models.number", "=", eb.ref("services.serving_revision")),
+      ]),
+    )
+    .limit(1)
+    .executeTakeFirst();
+  if (user !== undefined) return "in-use";
+  await tx.sql.deleteFrom("models").where("id", "=", id).execute();
+  await removeEvents(tx, "model", id);
+  await recordChange(tx, "model", id);
+  return "deleted";
+};
 
 const SORT_COLUMNS = {
   create_at: "created_at",

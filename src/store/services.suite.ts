@@ -9,6 +9,7 @@ import {
   OTHER_PROJECT,
   PROJECT,
   sampleEntry,
+  sampleIdentity,
   sampleModel,
   sampleService,
 } from "../../test/support/store-samples.ts";
@@ -53,6 +54,45 @@ export const servicesSuite = (given: () => StoreUnderTest): void => {
         expect(await services.revisions(service.id)).toHaveLength(wanted ? 1 : 0);
         expect(await infos(service.id)).toHaveLength(wanted ? 1 : 0);
       }
+    });
+
+    test("never creates more than the limit of a project, also in a race of processes", async () => {
+      const { project, ...identity } = sampleIdentity();
+      await given().store.identity.bootstrap({ ...identity, project });
+      const other = await given().reopen();
+      const results = await Promise.all(
+        Array.from({ length: 12 }, async (_, n) => {
+          // Each with a version of its own: what they share is the project alone.
+          const of = sampleModel({ projectId: project.id });
+          await given().store.models.create(of, event("created"));
+          const service = sampleService({ projectId: project.id });
+          return (n % 2 === 0 ? services : other.services).create(service, [sampleEntry(of)], [], 5);
+        }),
+      );
+      expect(results.filter((result) => result === "created")).toHaveLength(5);
+      expect(results.filter((result) => result === "full")).toHaveLength(7);
+      expect(await services.all()).toHaveLength(5);
+    });
+
+    test("says that a name is taken also when the project is full", async () => {
+      const first = await create();
+      const again = sampleService({ name: first.name });
+      expect(await services.create(again, [sampleEntry(model)], [], 1)).toBe("exists");
+    });
+
+    test("changes several services together, or none of them", async () => {
+      const [a, b] = [await create(), await create()];
+      const erase = () => ({ desired: "deleted" as const, events: [event("delete")] });
+      const missing = sampleService().id;
+      await expect(
+        services.updateAll(PROJECT, [a.id, missing, b.id], instant(9), erase),
+      ).rejects.toMatchObject({
+        code: "SERVICE_NOT_FOUND",
+      });
+      expect((await services.all()).map((service) => service.desired)).toEqual(["running", "running"]);
+      expect(await infos(a.id)).toHaveLength(1);
+      await services.updateAll(PROJECT, [b.id, a.id], instant(9), erase);
+      expect((await services.all()).map((service) => service.desired)).toEqual(["deleted", "deleted"]);
     });
 
     test("returns what was created, field by field", async () => {
@@ -112,7 +152,6 @@ export const servicesSuite = (given: () => StoreUnderTest): void => {
       const theirs = await create({ projectId: OTHER_PROJECT, name: "same" }, theirModel);
       await create({ name: "same" });
       expect(await services.get(PROJECT, theirs.id)).toBeNull();
-      expect(await services.count(PROJECT)).toBe(1);
       expect((await services.list(PROJECT, { ...everything, sortBy: "publish_at" })).total).toBe(1);
       let asked = false;
       const updated = await services.update(PROJECT, theirs.id, instant(9), () => {

@@ -8,7 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import { fail } from "../core/errors.ts";
 import { instant } from "../core/ids.ts";
 import type { Instant, ModelId, ProjectId, ServiceId } from "../core/ids.ts";
-import type { Revision, RevisionEntry } from "../core/service.ts";
+import type { Revision, RevisionEntry, Service } from "../core/service.ts";
 import { recordChange } from "./changes.ts";
 import type { Database, WriteTx } from "./db.ts";
 import { appendEvents, removeEvents } from "./events.ts";
@@ -23,9 +23,10 @@ const HISTORY_MAX = 100;
 const SUPERSEDED = "A newer update replaced this one before it was complete.";
 
 export const createServiceStore = (db: Database, clock: Clock): ServiceStore => ({
-  create: (service, entries, events) =>
+  create: (service, entries, events, limit = Infinity) =>
     db.write(async (tx) => {
       await holdModels(tx, service.projectId, entries);
+      if (await isFull(tx, service, limit)) return "full";
       const created = await tx.sql
         .insertInto("services")
         .values({ ...fromService(service), revision: 1 })
@@ -64,14 +65,6 @@ export const createServiceStore = (db: Database, clock: Clock): ServiceStore => 
         .execute();
       return { total, rows: rows.map(toService) };
     }),
-  count: async (project) => {
-    const { total } = await db.read
-      .selectFrom("services")
-      .select(sql<number>`count(*)`.as("total"))
-      .where("project_id", "=", project)
-      .executeTakeFirstOrThrow();
-    return total;
-  },
   revision: (id, number) => readRevision(db.read, id, number),
   revisions: async (id, filter = {}) => {
     let query = db.read.selectFrom("revisions").selectAll().where("service_id", "=", id);
@@ -79,16 +72,13 @@ export const createServiceStore = (db: Database, clock: Clock): ServiceStore => 
     if (filter.limit !== undefined) query = query.limit(filter.limit);
     return (await query.orderBy("number", "desc").execute()).map(toRevision);
   },
-  update: (project, id, now, decide) =>
+  update: (project, id, now, decide) => db.write((tx) => updateOne(tx, project, id, now, decide)),
+  updateAll: (project, ids, now, decide) =>
     db.write(async (tx) => {
-      const row = await hold(tx, id);
-      if (row === undefined || row.project_id !== project) return null;
-      const revision = await existingRevision(tx.sql, id, row.revision);
-      const change = decide(toService(row), revision);
-      const written = await applyChange(tx, row, revision, now, change);
-      await appendEvents(tx, "service", id, change.events);
-      await recordChange(tx, "service", id);
-      return written;
+      // In id order, so that two callers with the same services cannot wait for each other.
+      for (const id of ids.toSorted()) {
+        if ((await updateOne(tx, project, id, now, decide)) === null) throw fail("SERVICE_NOT_FOUND", { id });
+      }
     }),
   settle: (id, generation, now, settlement) =>
     db.write(async (tx) => {
@@ -168,6 +158,27 @@ export const createServiceStore = (db: Database, clock: Clock): ServiceStore => 
       }
     }),
 });
+
+/**
+ * Whether the project has as many services as it may. Those who create in one project take turns on the project's row,
+ * so that two of them cannot both be the last one. A name that is taken is told as that, also when the project is full.
+ */
+const isFull = async (tx: WriteTx, service: Service, limit: number): Promise<boolean> => {
+  await tx.sql
+    .updateTable("projects")
+    .set((eb) => ({ id: eb.ref("id") }))
+    .where("id", "=", service.projectId)
+    .execute();
+  const { total, same } = await tx.sql
+    .selectFrom("services")
+    .select([
+      sql<number>`count(*)`.as("total"),
+      sql<number>`coalesce(sum(case when name = ${service.name} then 1 else 0 end), 0)`.as("same"),
+    ])
+    .where("project_id", "=", service.projectId)
+    .executeTakeFirstOrThrow();
+  return total >= limit && same === 0;
+};
 
 const SORT_COLUMNS = {
   publish_at: "publish_at",
@@ -276,6 +287,24 @@ const insertRevision = async (
   for (const model of modelIds(entries)) {
     await tx.sql.insertInto("revision_models").values({ service_id: id, number, model_id: model }).execute();
   }
+};
+
+/** Null when there is no such service in the project. */
+const updateOne = async (
+  tx: WriteTx,
+  project: ProjectId,
+  id: ServiceId,
+  now: Instant,
+  decide: (service: Service, revision: Revision) => ServiceChange,
+): Promise<{ service: Service; revision: Revision } | null> => {
+  const row = await hold(tx, id);
+  if (row === undefined || row.project_id !== project) return null;
+  const revision = await existingRevision(tx.sql, id, row.revision);
+  const change = decide(toService(row), revision);
+  const written = await applyChange(tx, row, revision, now, change);
+  await appendEvents(tx, "service", id, change.events);
+  await recordChange(tx, "service", id);
+  return written;
 };
 
 /** Writes what the user asked for; the row is held. */

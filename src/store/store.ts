@@ -91,6 +91,11 @@ export interface ModelStore {
   versions(project: ProjectId, name: string): Promise<readonly Model[]>;
   /** Refused while any service that is not deleted has it in its desired or serving revision. Deletes its events too. */
   delete(project: ProjectId, id: ModelId): Promise<"deleted" | "in-use" | "not-found">;
+  /** The same for several versions in one transaction; the outcomes in the order of `ids`. */
+  deleteAll(
+    project: ProjectId,
+    ids: readonly ModelId[],
+  ): Promise<readonly ("deleted" | "in-use" | "not-found")[]>;
   /** publishing → published | failed, with events; false when the row is gone or no longer publishing. */
   finish(
     id: ModelId,
@@ -138,16 +143,19 @@ export interface ServiceSettlement {
 }
 
 export interface ServiceStore {
-  /** Writes service, revision 1, events and change row. "exists": the name is taken in the project. */
+  /**
+   * Writes service, revision 1, events and change row. "exists": the name is taken in the project. "full": the project
+   * has `limit` services (any number without it), counted with those that are being deleted, in the same transaction.
+   */
   create(
     service: Service,
     entries: readonly RevisionEntry[],
     events: readonly HistoryEvent[],
-  ): Promise<"created" | "exists">;
+    limit?: number,
+  ): Promise<"created" | "exists" | "full">;
   get(project: ProjectId, id: ServiceId): Promise<Service | null>;
   byId(id: ServiceId): Promise<Service | null>;
   list(project: ProjectId, filter: ServiceFilter): Promise<{ total: number; rows: readonly Service[] }>;
-  count(project: ProjectId): Promise<number>;
   revision(id: ServiceId, number: number): Promise<Revision | null>;
   /** Newest first. */
   revisions(id: ServiceId, filter?: { createdAt?: Instant; limit?: number }): Promise<readonly Revision[]>;
@@ -162,6 +170,13 @@ export interface ServiceStore {
     now: Instant,
     decide: (service: Service, revision: Revision) => ServiceChange,
   ): Promise<{ service: Service; revision: Revision } | null>;
+  /** The same for several services at once, all or none. Throws SERVICE_NOT_FOUND for the first that is not there. */
+  updateAll(
+    project: ProjectId,
+    ids: readonly ServiceId[],
+    now: Instant,
+    decide: (service: Service, revision: Revision) => ServiceChange,
+  ): Promise<void>;
   /** The reconciler's write. False, and nothing changed, when `generation` is no longer current. */
   settle(id: ServiceId, generation: number, now: Instant, settlement: ServiceSettlement): Promise<boolean>;
   /** Appends events without any other effect. */

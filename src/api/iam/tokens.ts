@@ -1,4 +1,5 @@
 /** POST, GET and DELETE /v3/auth/tokens (contracts/modelarts.md §5.1). */
+import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import { iamError, noContent, tokenAnswer, tokenRequest } from "../../contract/iam.ts";
 import { fail } from "../../core/errors.ts";
@@ -11,6 +12,7 @@ import { headerText } from "../authenticate.ts";
 import type { ApiDeps } from "../deps.ts";
 import { verifyPassword } from "../passwords.ts";
 import type { Tokens } from "../tokens.ts";
+import { createLoginThrottle } from "./login-throttle.ts";
 
 type TokenRequest = z.output<typeof tokenRequest>["auth"];
 type UserReference = TokenRequest["identity"]["password"]["user"];
@@ -103,8 +105,13 @@ const hasCatalog = (query: { nocatalog?: string | undefined }): boolean =>
 
 const querystring = z.object({ nocatalog: z.string().optional() });
 
+/** Who the gateway saw: it writes the last entry, and nobody else reaches control's socket. */
+const addressOf = (request: FastifyRequest): string =>
+  headerText(request, "x-forwarded-for")?.split(",").at(-1)?.trim() ?? "";
+
 /** The route that needs no token yet. */
 export const loginRoute = (app: App, deps: ApiDeps, tokens: Tokens): void => {
+  const throttle = createLoginThrottle(deps.clock);
   app.post(
     "/v3/auth/tokens",
     {
@@ -122,8 +129,16 @@ export const loginRoute = (app: App, deps: ApiDeps, tokens: Tokens): void => {
       const wanted = identity.password.user;
       const asOf = deps.clock.now();
       const user = await findUser(deps, wanted);
+      // Known or not, so that the refusal does not tell which names exist.
+      const name = user?.id ?? JSON.stringify([wanted.id, wanted.name, wanted.domain]);
+      const attempt = throttle.begin(name, addressOf(request));
+      if ("retryAfterSeconds" in attempt) {
+        reply.header("Retry-After", String(attempt.retryAfterSeconds));
+        throw fail("LOGIN_THROTTLED", attempt);
+      }
       const isRight = await verifyPassword(wanted.password, user?.passwordHash ?? null);
       if (user === null || !isRight || !user.enabled) throw fail("CREDENTIALS_WRONG", {});
+      attempt.succeeded();
       const project = await findScope(deps, user, scope);
       const { text, payload } = tokens.issue(user, project?.id ?? null, asOf);
       return reply

@@ -207,9 +207,10 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
       const ids = [model.id, ...others.map((m) => m.id).filter((id) => id !== model.id)];
       const deleted: string[] = [];
       const failed: { model_id: string; error_code: string; error_msg: string }[] = [];
-      for (const id of ids.slice(0, LIMITS.cascadeDelete.value)) {
-        const outcome = await models.delete(projectId, id);
-        if (outcome === "in-use") {
+      const tried = ids.slice(0, LIMITS.cascadeDelete.value);
+      const outcomes = await models.deleteAll(projectId, tried);
+      for (const [index, id] of tried.entries()) {
+        if (outcomes[index] === "in-use") {
           const { code, message } = modelArtsCode(fail("MODEL_IN_USE", { id }), "control");
           failed.push({ model_id: id, error_code: code, error_msg: message });
         } else deleted.push(id);

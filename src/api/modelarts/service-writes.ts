@@ -79,8 +79,6 @@ export const serviceWriteRoutes = (app: App, deps: ApiDeps): void => {
       const workspaceId = demandWorkspace(body.workspace_id);
       demandSharedPool(body);
       const { config, models } = await resolveConfig(deps.store, caller.projectId, body.config);
-      const limit = LIMITS.servicesPerProject.value;
-      if ((await services.count(caller.projectId)) >= limit) throw fail("SERVICE_LIMIT", { limit });
       const now = deps.clock.now();
       const id = randomUUID() as ServiceId;
       const schedule = body.schedule ?? [];
@@ -115,9 +113,10 @@ export const serviceWriteRoutes = (app: App, deps: ApiDeps): void => {
         serviceEvents.deployStarted(),
         ...schedule.map((s) => serviceEvents.autoStopEnabled(`${s.duration} ${s.time_unit}`)),
       ].map((text) => at(text, now));
-      if ((await services.create(service, entries, events)) === "exists") {
-        throw fail("SERVICE_EXISTS", { name: service.name });
-      }
+      const limit = LIMITS.servicesPerProject.value;
+      const outcome = await services.create(service, entries, events, limit);
+      if (outcome === "full") throw fail("SERVICE_LIMIT", { limit });
+      if (outcome === "exists") throw fail("SERVICE_EXISTS", { name: service.name });
       const revision: Revision = {
         serviceId: id,
         number: 1,
@@ -248,18 +247,11 @@ export const serviceWriteRoutes = (app: App, deps: ApiDeps): void => {
           reason: `The parameter [service_id] must have a number of items of at most ${LIMITS.deleteMany.value}.`,
         });
       }
-      // All or none: a name that is wrong is told before anything is deleted.
-      for (const id of ids) {
-        if ((await services.get(caller.projectId, id as ServiceId)) === null)
-          throw fail("SERVICE_NOT_FOUND", { id });
-      }
       const now = deps.clock.now();
-      for (const id of ids) {
-        // Null: purged since the check, which is what was asked for.
-        await services.update(caller.projectId, id as ServiceId, now, (service) =>
-          decideDelete(service, now),
-        );
-      }
+      // All or none: also when one of the names is wrong, and when the process dies in the middle.
+      await services.updateAll(caller.projectId, ids as ServiceId[], now, (service) =>
+        decideDelete(service, now),
+      );
       return {};
     },
   );
