@@ -23,6 +23,12 @@ switch (role) {
     await runRole(role);
     break;
   }
+  case "supervisor":
+  case "successor": {
+    const { runSupervisor } = await import("./supervisor-process.ts");
+    process.exitCode = await runSupervisor(role);
+    break;
+  }
   case "compile": {
     // Only loads what the roles load, so that their compiled code is in the cache (start.js) before they start.
     await import("./supervise.ts");

@@ -205,8 +205,7 @@ export const createWorld = async (options: Partial<GatewayOptions> = {}): Promis
   });
   const start = (port: number): Promise<Gateway> =>
     runGateway({
-      host: "127.0.0.1",
-      port,
+      listen: { host: "127.0.0.1", port },
       controlSocket: join(dir, "control.sock"),
       tableFile: join(dir, "table.json"),
       gatewayId: "gateway-under-test",
