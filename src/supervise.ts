@@ -198,8 +198,9 @@ const own = async (
       if (upgrading !== null) {
         void upgrading.successor?.end(platform.gatewayGraceMs);
         await upgrading.over;
-        if (isSucceeded) return;
       }
+      // The platform is another's: its files are, too.
+      if (isSucceeded) return;
       // First of all, so that the port is closed the moment the gateway stops listening.
       socket.close();
       // The gateway before control: it finishes what it has admitted while the instances are still there.

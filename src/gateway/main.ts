@@ -107,7 +107,8 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   const follow = { table, control, clock, logger, metrics, tableFile, gatewayId, replaces };
   await loadTable(follow);
   await announce(follow, ANNOUNCE_MS, stop.signal);
-  server.listen({ ...options.listen, backlog: BACKLOG });
+  // The second argument, because node ignores `backlog` beside `fd`.
+  server.listen(options.listen, BACKLOG);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const following = followTable(follow, stop.signal);
