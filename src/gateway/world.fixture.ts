@@ -72,6 +72,7 @@ const createControl = (socketPath: string, first: RoutingTable): FakeControl => 
     const answer = (): void => {
       if (table.version !== applied) response.end(JSON.stringify(table));
       else if (response.destroyed) return;
+      else if (url.searchParams.get("wait_ms") === "0") response.writeHead(204).end();
       else waiting.push(answer);
     };
     answer();
