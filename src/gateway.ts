@@ -5,7 +5,6 @@ import type { Config } from "./config.ts";
 import { runGateway } from "./gateway/main.ts";
 import { systemClock } from "./telemetry/clock.ts";
 import type { GatewaySeat } from "./supervisor/gateway-ids.ts";
-import { INHERITED_FD } from "./supervisor/listening-socket.ts";
 import { appendToLog } from "./telemetry/log-file.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
@@ -22,7 +21,7 @@ export const startGateway = async (
   const run = join(config.dataDir, "run");
   const accessLog = appendToLog(join(config.dataDir, "logs", "platform", "access.log"));
   const gateway = await runGateway({
-    listen: seat.fd === null ? { host: config.host, port: config.port } : { fd: INHERITED_FD },
+    listen: seat.fd === null ? { host: config.host, port: config.port } : { fd: seat.fd },
     controlSocket: join(run, "control.sock"),
     tableFile: join(run, "gateway-table.json"),
     gatewayId: seat.id,

@@ -40,18 +40,18 @@ export const createPlatformControl = (
 ): PlatformControl => {
   const { clock, interrupt } = deps;
 
-  /** Ends the platform whose supervisor is another process, and one that takes over meanwhile; waits for the end. */
-  const end = async (): Promise<boolean> => {
+  /** Ends the platform whose supervisor is another process, or becomes it meanwhile; waits for that until `given` up. */
+  const end = async (given: AbortSignal): Promise<boolean> => {
     let state = runningState(config.dataDir);
     const wasRunning = state !== null;
-    for (; state !== null && !interrupt.aborted; state = runningState(config.dataDir)) await endOne(state);
+    for (; state !== null && !given.aborted; state = runningState(config.dataDir)) await endOne(state, given);
     return wasRunning;
   };
 
-  const endOne = async (state: SupervisorState): Promise<void> => {
+  const endOne = async (state: SupervisorState, given: AbortSignal): Promise<void> => {
     process.kill(state.supervisor.pid, "SIGTERM");
     const deadline = clock.monotonicMs() + config.predictTimeoutMs + config.drainTimeoutMs + 30_000;
-    while (isAlive(state.supervisor) && !interrupt.aborted) {
+    while (isAlive(state.supervisor) && !given.aborted) {
       if (clock.monotonicMs() > deadline) {
         throw new CliError(
           "timeout",
@@ -61,7 +61,7 @@ export const createPlatformControl = (
           },
         );
       }
-      await clock.sleep(50, interrupt);
+      await clock.sleep(50, given);
     }
   };
 
@@ -99,7 +99,7 @@ export const createPlatformControl = (
           url: state.url,
           alreadyRunning: false,
           ended: Promise.resolve({ reason: null }),
-          stop: async () => void (await end()),
+          stop: async () => void (await end(interrupt)),
         };
       }
       if (exited) {
@@ -136,7 +136,8 @@ export const createPlatformControl = (
           ended: ended.then(() => ({ reason: null })),
           stop: async () => {
             await supervisor.stop();
-            if ((await supervisor.ended) === "succeeded") await end();
+            // Not given up by the Ctrl-C that asked for it.
+            if ((await supervisor.ended) === "succeeded") await end(new AbortController().signal);
             await ended;
           },
         };
@@ -146,7 +147,7 @@ export const createPlatformControl = (
     },
     down: async ({ onStep }) => {
       onStep("stopping");
-      return { wasRunning: await end() };
+      return { wasRunning: await end(interrupt) };
     },
     upgrade: async ({ onStep }) => {
       const before = runningState(config.dataDir);

@@ -10,7 +10,7 @@
  */
 import { fork } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { flushCompileCache, getCompileCacheDir } from "node:module";
+import { getCompileCacheDir } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Config } from "./config.ts";
@@ -18,12 +18,11 @@ import type { Clock } from "./core/clock.ts";
 import { VERSION } from "./core/version.ts";
 import { GatewayIds } from "./supervisor/gateway-ids.ts";
 import type { GatewaySeat } from "./supervisor/gateway-ids.ts";
-import { bindListeningSocket, inheritListeningSocket } from "./supervisor/listening-socket.ts";
+import { bindListeningSocket, INHERITED_FD, inheritListeningSocket } from "./supervisor/listening-socket.ts";
 import type { ListeningSocket } from "./supervisor/listening-socket.ts";
 import { takeOrders } from "./supervisor/orders.ts";
 import type { Orders } from "./supervisor/orders.ts";
 import { NODE_OPTIONS, Role } from "./supervisor/role.ts";
-import type { FromRole, ToRole } from "./supervisor/role.ts";
 import { readState, removeState, runningState, StartRefused, writeState } from "./supervisor/state.ts";
 import type { PlatformState, RoleName, SupervisorEvent } from "./supervisor/state.ts";
 import { awaitEnd, startSuccessor } from "./supervisor/successor.ts";
@@ -97,6 +96,7 @@ class Platform {
   readonly #since: number;
   readonly gateway: Role;
   control: Role;
+  successor: Successor | null = null;
 
   constructor(
     config: Config,
@@ -128,6 +128,7 @@ class Platform {
       roles,
       restarts: { control: control.restarts, gateway: gateway.restarts },
       gateways: this.#ids.known,
+      ...(this.successor === null ? {} : { successor: this.successor.processes }),
       since: this.#since,
       url: this.#config.publicUrl ?? "",
       port: this.#config.port,
@@ -152,7 +153,7 @@ class Platform {
   #role(name: RoleName): Role {
     const { fd } = this.#socket;
     const seats = {
-      next: () => this.#ids.next(fd),
+      next: () => this.#ids.next(fd === null ? null : INHERITED_FD),
       ended: (seat: GatewaySeat) => this.#ids.ended(seat.id),
     };
     return new Role({
@@ -177,14 +178,14 @@ const own = async (
     readonly platform: Platform;
     readonly socket: ListeningSocket;
     readonly lock: HeldLock;
-    readonly record: { write(): void; isOurs: boolean };
+    readonly record: { write(): void; later(): void; isOurs: boolean };
   },
 ): Promise<Supervisor> => {
   const { clock, onEvent, platform, socket, lock, record } = deps;
   const { dataDir } = config;
   const settled = Promise.withResolvers<"stopped" | "succeeded">();
   let stopping: Promise<void> | null = null;
-  let upgrading: { successor: Successor | null; over: Promise<unknown> } | null = null;
+  let upgrading: Promise<unknown> | null = null;
   let isSucceeded = false;
   let orders: Orders | null = null;
 
@@ -196,8 +197,8 @@ const own = async (
   const stop = (): Promise<void> => {
     stopping ??= (async () => {
       if (upgrading !== null) {
-        void upgrading.successor?.end(platform.gatewayGraceMs);
-        await upgrading.over;
+        void platform.successor?.end(platform.gatewayGraceMs);
+        await upgrading;
       }
       // The platform is another's: its files are, too.
       if (isSucceeded) return;
@@ -264,8 +265,15 @@ const own = async (
     }
     const run = async (): Promise<number> => {
       const logFile = join(dataDir, "logs", "platform", "supervisor.log");
-      const successor = startSuccessor({ main: MAIN, fd, logFile, clock, onStep });
-      if (upgrading !== null) upgrading.successor = successor;
+      const successor = startSuccessor({
+        main: MAIN,
+        fd,
+        logFile,
+        clock,
+        onStep,
+        onProcesses: () => record.later(),
+      });
+      platform.successor = successor;
       await lead(successor);
       isSucceeded = true;
       successor.release();
@@ -282,9 +290,11 @@ const own = async (
       },
       () => undefined,
     );
-    upgrading = { successor: null, over };
+    upgrading = over;
     return running.finally(() => {
       upgrading = null;
+      platform.successor = null;
+      record.later();
       // After the order's answer is on its way.
       if (isSucceeded) void clock.sleep(0).then(() => leave("succeeded"));
     });
@@ -343,7 +353,7 @@ export const startSupervisor = async (wanted: Config, deps: SupervisorDeps): Pro
     if (previous !== null) {
       onEvent({ type: "recovered", previous: previous.supervisor });
       // Roles of a supervisor that was killed end by themselves; their port and locks are free once they have.
-      await awaitEnd(Object.values(previous.roles), clock);
+      await awaitEnd([...Object.values(previous.roles), ...(previous.successor ?? [])], clock);
     }
     await compileOnce();
     const socket = await bindListeningSocket(wanted.host, wanted.port);
@@ -450,61 +460,4 @@ export const succeedSupervisor = async (
     if (platform !== null) await platform.gateway.end("retire", platform.gatewayGraceMs);
     throw error;
   }
-};
-
-/** What a role's process runs, and how it ends. */
-interface RunningRole {
-  close(how: { readonly stopInstances: boolean; readonly isReplaced: boolean }): Promise<void>;
-}
-/** Each role's modules are loaded in its own process only. */
-const startRole: Record<RoleName, (config: Config, seat: GatewaySeat | null) => Promise<RunningRole>> = {
-  control: async (config) => (await import("./control.ts")).startControl(config),
-  gateway: async (config, seat) => {
-    if (seat === null) throw new Error("a gateway needs a seat");
-    return (await import("./gateway.ts")).startGateway(config, seat);
-  },
-};
-
-/** Runs inside a role's process: waits for the configuration, runs, and ends when told to or left alone. */
-export const runRole = async (name: RoleName): Promise<void> => {
-  if (process.send === undefined) {
-    process.stderr.write(`modelport ${name} is started by \`modelport up\`.\n`);
-    process.exitCode = 2;
-    return;
-  }
-  const tell = (message: FromRole): void => {
-    if (process.connected) process.send?.(message);
-  };
-  // The supervisor decides when a role ends; a signal meant for the whole terminal must not get ahead of it.
-  process.on("SIGINT", () => undefined);
-  // Listened to from the first moment: what comes while the role still starts is done once it runs.
-  const told = Promise.withResolvers<Extract<ToRole, { type: "start" }>>();
-  const ended = Promise.withResolvers<Parameters<RunningRole["close"]>[0]>();
-  process.on("message", (message: ToRole) => {
-    if (message.type === "start") told.resolve(message);
-    else ended.resolve({ stopInstances: message.type === "stop", isReplaced: message.type === "retire" });
-  });
-  process.on("disconnect", () => {
-    told.reject(new Error("the supervisor is gone"));
-    ended.resolve({ stopInstances: false, isReplaced: false });
-  });
-  const { config, seat } = await told.promise;
-  let running: RunningRole;
-  try {
-    running = await startRole[name](config, seat);
-  } catch (error) {
-    if (error instanceof StartRefused) {
-      tell({ type: "refused", message: error.message, hint: error.hint });
-      process.exitCode = 1;
-      process.disconnect?.();
-      return;
-    }
-    throw error;
-  }
-  process.on("SIGTERM", () => ended.resolve({ stopInstances: false, isReplaced: false }));
-  tell({ type: "ready" });
-  // Else node writes it at a clean end only, and a role that gets killed leaves its successor nothing (start.js).
-  flushCompileCache();
-  await running.close(await ended.promise);
-  process.exit(0);
 };

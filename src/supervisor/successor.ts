@@ -40,6 +40,8 @@ export type FromSuccessor =
 
 export interface Successor {
   readonly identity: ProcessIdentity;
+  /** Itself and its roles, as far as they run. */
+  readonly processes: readonly ProcessIdentity[];
   send(message: ToSuccessor): void;
   /** Resolves when the successor got so far; rejects when it refuses, ends, or says nothing for too long. */
   said(milestone: Milestone): Promise<void>;
@@ -71,6 +73,8 @@ export const startSuccessor = (deps: {
   readonly logFile: string;
   readonly clock: Clock;
   readonly onStep: (text: string) => void;
+  /** Its processes are others now. */
+  readonly onProcesses: () => void;
 }): Successor => {
   const { clock } = deps;
   const log = openSync(deps.logFile, "a", 0o600);
@@ -95,8 +99,10 @@ export const startSuccessor = (deps: {
   child.on("message", (message: FromSuccessor) => {
     heardAt = clock.monotonicMs();
     if (message.type === "step") deps.onStep(message.text);
-    else if (message.type === "roles") ({ roles } = message);
-    else if (message.type === "refused") failure ??= new StartRefused(message.message, message.hint);
+    else if (message.type === "roles") {
+      ({ roles } = message);
+      deps.onProcesses();
+    } else if (message.type === "refused") failure ??= new StartRefused(message.message, message.hint);
     else reached.add(message.type);
     wake();
   });
@@ -112,6 +118,9 @@ export const startSuccessor = (deps: {
 
   return {
     identity,
+    get processes() {
+      return isGone ? Object.values(roles) : [identity, ...Object.values(roles)];
+    },
     send: (message) => {
       if (child.connected) child.send(message);
     },

@@ -224,7 +224,25 @@ test("two upgrades at once are one, and `up` finds the platform throughout", asy
   expect(JSON.parse(up.stdout)).toMatchObject({ url: platform.state.url, already_running: true });
 });
 
+test("a supervisor that is killed in the middle of an upgrade leaves a platform that starts again with its instances", async () => {
+  const before = instances();
+  const { supervisor, roles } = platform.state;
+  const upgrading = platform.cli("upgrade");
+  const left = await until("the successor's gateway", () => {
+    const { successor = [] } = platform.state;
+    return successor.length > 1 ? successor : null;
+  });
+  process.kill(supervisor.pid, "SIGKILL");
+  expect((await upgrading).code).toBe(1);
+  await platform.start();
+  for (const gone of [supervisor, ...left, ...Object.values(roles)]) expect(isAlive(gone)).toBe(false);
+  expect(instances()).toEqual(before);
+  const running = await load();
+  expect((await running.stop()).filter(({ outcome }) => outcome !== 200)).toEqual([]);
+});
+
 test("Ctrl-C where `up` was started ends the upgraded platform, and leaves no file, socket or process", async () => {
+  expect((await platform.cli("upgrade")).code).toBe(0);
   const { port } = platform.state;
   await platform.stopButKeepFiles();
   await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow();

@@ -57,6 +57,7 @@ export const COMPOSITION = [
   "doctor.ts",
   "gateway.ts",
   "platform-control.ts",
+  "role-process.ts",
   "supervise.ts",
   "supervisor-process.ts",
 ];
