@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { deploy, entry, importModel, iris, service } from "../test/support/packages.ts";
 import type { ConfigEntry } from "../test/support/packages.ts";
 import { Platform, REPO } from "../test/support/platform.ts";
-import type { RoleName } from "../src/supervise.ts";
+import type { RoleName } from "../src/supervisor/state.ts";
 import { describeMachine, median, nowMs, quantile, runBench, sleep } from "./support/bench.ts";
 import { RUN, dueWithin, failures, isGood, latency, startCalls } from "./support/caller.ts";
 import type { Call } from "./support/caller.ts";

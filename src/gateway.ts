@@ -4,20 +4,28 @@ import { finished } from "node:stream/promises";
 import type { Config } from "./config.ts";
 import { runGateway } from "./gateway/main.ts";
 import { systemClock } from "./telemetry/clock.ts";
+import type { GatewaySeat } from "./supervisor/gateway-ids.ts";
 import { appendToLog } from "./telemetry/log-file.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
-export const startGateway = async (config: Config): Promise<{ close(): Promise<void> }> => {
+/**
+ * How long a gateway whose place is taken keeps idle connections: callers that use theirs often get their next answer
+ * with `Connection: close` and lose no request to a connection that closes as they send it.
+ */
+const IDLE_GRACE_MS = 3_000;
+
+export const startGateway = async (
+  config: Config,
+  seat: GatewaySeat,
+): Promise<{ close(how: { readonly isReplaced: boolean }): Promise<void> }> => {
   const run = join(config.dataDir, "run");
   const accessLog = appendToLog(join(config.dataDir, "logs", "platform", "access.log"));
   const gateway = await runGateway({
-    host: config.host,
-    port: config.port,
+    listen: seat.fd === null ? { host: config.host, port: config.port } : { fd: seat.fd },
     controlSocket: join(run, "control.sock"),
     tableFile: join(run, "gateway-table.json"),
-    // The one gateway of this data directory: a restarted one stands in for the killed one at once, instead of
-    // updates waiting for the killed one's acknowledgement until it counts as lost.
-    gatewayId: "embedded",
+    gatewayId: seat.id,
+    replaces: seat.replaces,
     bodyBytesMax: config.bodyBytesMax,
     predictTimeoutMs: config.predictTimeoutMs,
     metricsToken: config.metricsToken,
@@ -27,8 +35,8 @@ export const startGateway = async (config: Config): Promise<{ close(): Promise<v
     accessLog,
   });
   return {
-    close: async () => {
-      await gateway.close();
+    close: async ({ isReplaced }) => {
+      await gateway.close({ idleGraceMs: isReplaced ? IDLE_GRACE_MS : 0 });
       accessLog.end();
       await finished(accessLog);
     },

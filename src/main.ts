@@ -19,17 +19,28 @@ switch (role) {
   }
   case "control":
   case "gateway": {
-    const { runRole } = await import("./supervise.ts");
+    const { runRole } = await import("./role-process.ts");
     await runRole(role);
+    break;
+  }
+  case "supervisor":
+  case "successor": {
+    const { runSupervisor } = await import("./supervisor-process.ts");
+    process.exitCode = await runSupervisor(role);
     break;
   }
   case "compile": {
     // Only loads what the roles load, so that their compiled code is in the cache (start.js) before they start.
-    await import("./supervise.ts");
+    await import("./role-process.ts");
     await Promise.all(
       rest[0] === "control"
         ? [import("./control.ts")]
-        : [import("./gateway.ts"), import("./modelserver/main.ts"), import("./command-line.ts")],
+        : [
+            import("./gateway.ts"),
+            import("./modelserver/main.ts"),
+            import("./command-line.ts"),
+            import("./supervisor-process.ts"),
+          ],
     );
     break;
   }

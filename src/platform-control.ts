@@ -11,26 +11,16 @@ import type { DoctorProbe, PlatformControl, PlatformState, RunningPlatform } fro
 import type { Config } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import { instant } from "./core/ids.ts";
-import { runningState, startSupervisor, StartRefused } from "./supervise.ts";
-import type { RoleName, SupervisorEvent } from "./supervise.ts";
+import { startSupervisor } from "./supervise.ts";
+import { orderUpgrade } from "./supervisor/orders.ts";
+import { describeEvent, runningState, StartRefused } from "./supervisor/state.ts";
+import type { RoleName } from "./supervisor/state.ts";
 import { isAlive } from "./telemetry/process-identity.ts";
 
+type SupervisorState = NonNullable<ReturnType<typeof runningState>>;
+
+const LOOK_EVERY_MS = 200;
 const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
-const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
-
-const describe = (event: SupervisorEvent): string => {
-  switch (event.type) {
-    case "starting":
-      return `starting ${event.role}`;
-    case "ready":
-      return `${event.role} is ready (process ${event.pid}, ${seconds(event.durationMs)})`;
-    case "restarting":
-      return `${event.role} ended unexpectedly (${event.exit}); restarting in ${seconds(event.delayMs)}`;
-    case "recovered":
-      return `the previous run (process ${event.previous.pid}) was killed; taking over what it left running`;
-  }
-};
-
 const refused = (error: unknown): unknown =>
   error instanceof StartRefused
     ? new CliError("failed", error.message, { next: error.hint, cause: error })
@@ -50,13 +40,18 @@ export const createPlatformControl = (
 ): PlatformControl => {
   const { clock, interrupt } = deps;
 
-  /** Ends the platform whose supervisor is another process; waits until it is gone. */
-  const end = async (): Promise<boolean> => {
-    const state = runningState(config.dataDir);
-    if (state === null) return false;
+  /** Ends the platform whose supervisor is another process, or becomes it meanwhile; waits for that until `given` up. */
+  const end = async (given: AbortSignal): Promise<boolean> => {
+    let state = runningState(config.dataDir);
+    const wasRunning = state !== null;
+    for (; state !== null && !given.aborted; state = runningState(config.dataDir)) await endOne(state, given);
+    return wasRunning;
+  };
+
+  const endOne = async (state: SupervisorState, given: AbortSignal): Promise<void> => {
     process.kill(state.supervisor.pid, "SIGTERM");
     const deadline = clock.monotonicMs() + config.predictTimeoutMs + config.drainTimeoutMs + 30_000;
-    while (isAlive(state.supervisor) && !interrupt.aborted) {
+    while (isAlive(state.supervisor) && !given.aborted) {
       if (clock.monotonicMs() > deadline) {
         throw new CliError(
           "timeout",
@@ -66,9 +61,13 @@ export const createPlatformControl = (
           },
         );
       }
-      await clock.sleep(50, interrupt);
+      await clock.sleep(50, given);
     }
-    return true;
+  };
+
+  /** After an upgrade the platform is another process's: this one waits with it, so that whoever waits for us does. */
+  const accompany = async (): Promise<void> => {
+    while (runningState(config.dataDir) !== null) await clock.sleep(LOOK_EVERY_MS);
   };
 
   const found = (url: string): RunningPlatform => ({
@@ -85,7 +84,10 @@ export const createPlatformControl = (
     const logFile = join(dir, "supervisor.log");
     const log = openSync(logFile, "a", 0o600);
     const logStart = statSync(logFile).size;
-    const child = spawn(process.execPath, [MAIN, "up"], { detached: true, stdio: ["ignore", log, log] });
+    const child = spawn(process.execPath, [MAIN, "supervisor"], {
+      detached: true,
+      stdio: ["ignore", log, log],
+    });
     closeSync(log);
     let exited = false;
     child.once("exit", () => (exited = true));
@@ -97,7 +99,7 @@ export const createPlatformControl = (
           url: state.url,
           alreadyRunning: false,
           ended: Promise.resolve({ reason: null }),
-          stop: async () => void (await end()),
+          stop: async () => void (await end(interrupt)),
         };
       }
       if (exited) {
@@ -123,13 +125,21 @@ export const createPlatformControl = (
       try {
         const supervisor = await startSupervisor(config, {
           clock,
-          onEvent: (event) => onStep(describe(event)),
+          onEvent: (event) => onStep(describeEvent(event)),
+        });
+        const ended = supervisor.ended.then(async (how) => {
+          if (how === "succeeded") await accompany();
         });
         return {
           url: supervisor.url,
           alreadyRunning: false,
-          ended: supervisor.stopped.then(() => ({ reason: null })),
-          stop: () => supervisor.stop(),
+          ended: ended.then(() => ({ reason: null })),
+          stop: async () => {
+            await supervisor.stop();
+            // Not given up by the Ctrl-C that asked for it.
+            if ((await supervisor.ended) === "succeeded") await end(new AbortController().signal);
+            await ended;
+          },
         };
       } catch (error) {
         throw refused(error);
@@ -137,7 +147,17 @@ export const createPlatformControl = (
     },
     down: async ({ onStep }) => {
       onStep("stopping");
-      return { wasRunning: await end() };
+      return { wasRunning: await end(interrupt) };
+    },
+    upgrade: async ({ onStep }) => {
+      const before = runningState(config.dataDir);
+      if (before === null) return { wasRunning: false };
+      try {
+        const pid = await orderUpgrade(config.dataDir, onStep);
+        return { wasRunning: true, url: before.url, before: before.supervisor.pid, after: pid };
+      } catch (error) {
+        throw refused(error);
+      }
     },
     state: async (): Promise<PlatformState> => {
       const state = runningState(config.dataDir);

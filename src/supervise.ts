@@ -1,95 +1,70 @@
 /**
- * The supervisor: starts control and the gateway as processes of their own, restarts what dies with back-off, and
- * ends everything on a clean stop. It keeps nothing but run/supervisor.json, which says who runs here, and holds
- * run/supervisor.lock, so that of two starts at once only one touches that file.
- *
- *   supervisor ──ipc──► control   {start, config} … {ready} … {stop}
- *              ──ipc──► gateway   the same
+ * The supervisor: starts control and the gateway as processes of their own (supervisor/role.ts), restarts what dies with
+ * back-off, hands over to a successor when asked to (supervisor/successor.ts), and ends everything on a clean stop. It
+ * keeps nothing but run/supervisor.json, which says who runs here, and holds run/supervisor.lock, so that of two starts
+ * at once only one touches that file, and the public listening socket, so that the gateway's death closes no door.
  *
  * Roles end themselves when their channel closes (the supervisor was killed) and leave the instances running; the
  * next start finds the dead supervisor's file, waits for its roles to be gone and adopts the instances. Only a
  * {stop} from a living supervisor ends instances.
  */
 import { fork } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { flushCompileCache, getCompileCacheDir } from "node:module";
-import { createServer } from "node:net";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { getCompileCacheDir } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Config } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import { VERSION } from "./core/version.ts";
-import { setAsideIfLarge } from "./telemetry/log-file.ts";
-import { identify, isAlive, self } from "./telemetry/process-identity.ts";
-import type { ProcessIdentity } from "./telemetry/process-identity.ts";
-import { tryLock } from "./telemetry/process-lock.ts";
+import { GatewayIds } from "./supervisor/gateway-ids.ts";
+import type { GatewaySeat } from "./supervisor/gateway-ids.ts";
+import { bindListeningSocket, INHERITED_FD, inheritListeningSocket } from "./supervisor/listening-socket.ts";
+import type { ListeningSocket } from "./supervisor/listening-socket.ts";
+import { takeOrders } from "./supervisor/orders.ts";
+import type { Orders } from "./supervisor/orders.ts";
+import { NODE_OPTIONS, Role } from "./supervisor/role.ts";
+import { readState, removeState, runningState, StartRefused, writeState } from "./supervisor/state.ts";
+import type { PlatformState, RoleName, SupervisorEvent } from "./supervisor/state.ts";
+import { awaitEnd, startSuccessor } from "./supervisor/successor.ts";
+import type { FromSuccessor, Successor, ToSuccessor } from "./supervisor/successor.ts";
+import { self } from "./telemetry/process-identity.ts";
+import { receiveLock, tryLock } from "./telemetry/process-lock.ts";
+import type { HeldLock } from "./telemetry/process-lock.ts";
 
-export type RoleName = "control" | "gateway";
-type ToRole = { readonly type: "start"; readonly config: Config } | { readonly type: "stop" };
-type FromRole =
-  | { readonly type: "ready" }
-  /** The role cannot run as things are; a restart would not help. */
-  | { readonly type: "refused"; readonly message: string; readonly hint: string };
+export { runningState } from "./supervisor/state.ts";
+export type { PlatformState } from "./supervisor/state.ts";
 
-/** What run/supervisor.json holds. */
-export interface PlatformState {
-  readonly supervisor: ProcessIdentity;
-  /** The processes that run now; a role that is being restarted is missing. */
-  readonly roles: Readonly<Partial<Record<RoleName, ProcessIdentity>>>;
-  readonly restarts: Readonly<Record<RoleName, number>>;
-  /** Epoch ms of the supervisor's start. */
-  readonly since: number;
-  readonly url: string;
-  readonly port: number;
+interface SupervisorDeps {
+  readonly clock: Clock;
+  readonly onEvent: (event: SupervisorEvent) => void;
 }
 
-/** A start that cannot work: what is wrong and what to do about it. */
-export class StartRefused extends Error {
-  readonly hint: string;
-  constructor(message: string, hint: string) {
-    super(message);
-    this.name = "StartRefused";
-    this.hint = hint;
-  }
-}
-
-export type SupervisorEvent =
-  | { readonly type: "starting"; readonly role: RoleName }
-  | { readonly type: "ready"; readonly role: RoleName; readonly pid: number; readonly durationMs: number }
-  | { readonly type: "restarting"; readonly role: RoleName; readonly exit: string; readonly delayMs: number }
-  | { readonly type: "recovered"; readonly previous: ProcessIdentity };
-
-interface Supervisor {
+export interface Supervisor {
   readonly url: string;
-  /** Resolves when everything has ended. */
-  readonly stopped: Promise<void>;
+  /** Resolves when everything of this supervisor has ended; `succeeded`: the platform goes on under its successor. */
+  readonly ended: Promise<"stopped" | "succeeded">;
   stop(): Promise<void>;
 }
 
-const RESTART_MS_MIN = 200;
-const RESTART_MS_MAX = 10_000;
-/** A role that ran this long had recovered: its next restart is quick again. */
-const STEADY_MS = 30_000;
-/**
- * Control's work is a little now and then, so by default its young generation grows to 16 MB before it is ever looked
- * at: 115 MB idle without, 105 MB with this. After eight imports and deployments it had 140 MB without and 133 MB with
- * --optimize-for-size. The gateway is left alone: idle it is no smaller for either, and it is on the callers' path.
- */
-const NODE_OPTIONS: Readonly<Record<RoleName, readonly string[]>> = {
-  control: ["--max-semi-space-size=4", "--optimize-for-size"],
-  gateway: [],
-};
 const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
+
+/** One process per role: compiled code is good only under the options it was compiled under. */
+const loads = (role: RoleName): Promise<{ ok: true } | { ok: false; reason: string }> =>
+  new Promise((resolve) => {
+    let printed = "";
+    const child = fork(MAIN, ["compile", role], {
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      execArgv: [...NODE_OPTIONS[role]],
+    });
+    child.stderr
+      ?.setEncoding("utf8")
+      .on("data", (text: string) => (printed = (printed + text).slice(-4_000)));
+    child.once("error", (error) => resolve({ ok: false, reason: error.message }));
+    child.once("close", (code) => {
+      const line = /^\w*Error\b.*$/m.exec(printed)?.[0] ?? printed.trim().split("\n")[0] ?? "";
+      resolve(code === 0 ? { ok: true } : { ok: false, reason: line });
+    });
+  });
 
 /**
  * Compiles what the roles will load, once per installation: without it the first run of all weighs what later ones do
@@ -101,211 +76,270 @@ const compileOnce = async (): Promise<void> => {
   if (cache === undefined) return;
   const marker = join(cache, `complete-${VERSION}`);
   if (existsSync(marker)) return;
-  // One process per role: compiled code is good only under the options it was compiled under.
-  const compile = (role: RoleName): Promise<boolean> =>
-    new Promise((resolve) => {
-      const child = fork(MAIN, ["compile", role], { stdio: "ignore", execArgv: [...NODE_OPTIONS[role]] });
-      child.once("error", () => resolve(false));
-      child.once("exit", (code) => resolve(code === 0));
-    });
-  const done = await Promise.all([compile("control"), compile("gateway")]);
+  const done = await Promise.all([loads("control"), loads("gateway")]);
   try {
-    if (done.every(Boolean)) writeFileSync(marker, "");
+    if (done.every(({ ok }) => ok)) writeFileSync(marker, "");
   } catch {
     // Not writable: the next start tries again.
   }
 };
 
-const stateFile = (dataDir: string): string => join(dataDir, "run", "supervisor.json");
+const lockFile = (dataDir: string): string => join(dataDir, "run", "supervisor.lock");
 
-/** What the state file says, whether its supervisor still runs or not; null without one. */
-const readState = (dataDir: string): PlatformState | null => {
-  try {
-    return JSON.parse(readFileSync(stateFile(dataDir), "utf8")) as PlatformState;
-  } catch {
-    return null;
-  }
-};
-
-/** The running platform of a data directory; null when none runs. */
-export const runningState = (dataDir: string): PlatformState | null => {
-  const state = readState(dataDir);
-  return state !== null && isAlive(state.supervisor) ? state : null;
-};
-
-const writeState = (dataDir: string, state: PlatformState): void => {
-  const file = stateFile(dataDir);
-  writeFileSync(`${file}.new`, JSON.stringify(state), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-};
-
-/** Checks that the port can be had, and picks one when it is 0. The gateway listens on it a moment later. */
-const claimPort = (host: string, port: number): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", (error: NodeJS.ErrnoException) => {
-      const reason =
-        error.code === "EADDRINUSE"
-          ? new StartRefused(
-              `Port ${port} on ${host} is taken by another program.`,
-              `Stop that program, or choose another port: MODELPORT_PORT=${port + 1} modelport up`,
-            )
-          : new StartRefused(
-              `Cannot listen on ${host}:${port}: ${error.message}.`,
-              "Choose another MODELPORT_HOST or MODELPORT_PORT.",
-            );
-      reject(reason);
-    });
-    probe.listen({ host, port, exclusive: true }, () => {
-      const address = probe.address();
-      const claimed = typeof address === "object" && address !== null ? address.port : port;
-      probe.close(() => resolve(claimed));
-    });
-  });
-
-/** One role: its process, restarted while wanted. */
-class Role {
-  readonly name: RoleName;
+/** Both roles over one listening socket; who owns the data directory is the business of the caller. */
+class Platform {
   readonly #config: Config;
-  readonly #clock: Clock;
-  readonly #emit: (event: SupervisorEvent) => void;
-  readonly #onPid: () => void;
-  #child: ChildProcess | null = null;
-  #wanted = true;
-  #delayMs = RESTART_MS_MIN;
-  restarts = 0;
-  #ended: Promise<void> = Promise.resolve();
-  readonly #abort = new AbortController();
+  readonly #deps: SupervisorDeps;
+  readonly #socket: ListeningSocket;
+  readonly #ids: GatewayIds;
+  readonly #onChange: () => void;
+  readonly #since: number;
+  readonly gateway: Role;
+  control: Role;
+  successor: Successor | null = null;
 
   constructor(
-    name: RoleName,
     config: Config,
-    clock: Clock,
-    emit: (event: SupervisorEvent) => void,
-    onPid: () => void,
+    deps: SupervisorDeps & {
+      readonly socket: ListeningSocket;
+      readonly ids: GatewayIds;
+      readonly onChange: () => void;
+    },
   ) {
-    this.name = name;
     this.#config = config;
-    this.#clock = clock;
-    this.#emit = emit;
-    this.#onPid = onPid;
+    this.#deps = deps;
+    this.#socket = deps.socket;
+    this.#ids = deps.ids;
+    this.#onChange = deps.onChange;
+    this.#since = deps.clock.now();
+    this.control = this.#role("control");
+    this.gateway = this.#role("gateway");
   }
 
-  get identity(): ProcessIdentity | null {
-    return this.#child?.pid === undefined ? null : identify(this.#child.pid);
-  }
-
-  /** Starts the process; resolves when it said ready, rejects with StartRefused when it cannot run. */
-  start(): Promise<void> {
-    const startedAt = this.#clock.monotonicMs();
-    this.#emit({ type: "starting", role: this.name });
-    const logFile = join(this.#config.dataDir, "logs", "platform", `${this.name}.log`);
-    setAsideIfLarge(logFile);
-    const log = openSync(logFile, "a", 0o600);
-    // Detached: a Ctrl-C in the terminal reaches the supervisor alone, which then ends the roles in order.
-    const child = fork(MAIN, [this.name], {
-      stdio: ["ignore", log, log, "ipc"],
-      detached: true,
-      execArgv: [...NODE_OPTIONS[this.name]],
-    });
-    closeSync(log);
-    this.#child = child;
-    this.#onPid();
-    return new Promise((resolve, reject) => {
-      let ready = false;
-      child.on("message", (message: FromRole) => {
-        if (message.type === "ready") {
-          ready = true;
-          this.#emit({
-            type: "ready",
-            role: this.name,
-            pid: child.pid ?? 0,
-            durationMs: this.#clock.monotonicMs() - startedAt,
-          });
-          resolve();
-        } else {
-          this.#wanted = false;
-          reject(new StartRefused(message.message, message.hint));
-        }
-      });
-      this.#ended = new Promise((ended) => {
-        const over = (exit: string): void => {
-          this.#child = null;
-          this.#onPid();
-          if (!ready)
-            reject(
-              new StartRefused(
-                `The ${this.name} process ended at its start (${exit}).`,
-                `Its log says why: ${join(this.#config.dataDir, "logs", "platform", `${this.name}.log`)}`,
-              ),
-            );
-          ended();
-          if (ready && this.#wanted) void this.#restart(exit, this.#clock.monotonicMs() - startedAt);
-        };
-        child.once("exit", (code, signal) => over(signal ?? `exit code ${code ?? "unknown"}`));
-        // A closed channel shows up as an error of `send`, and the exit that follows counts; a process that could not
-        // be made has no exit.
-        child.on("error", (error) => {
-          if (child.pid === undefined) over(error.message);
-        });
-      });
-      child.send({ type: "start", config: this.#config } satisfies ToRole);
-    });
-  }
-
-  async #restart(exit: string, ranMs: number): Promise<void> {
-    this.#delayMs = ranMs > STEADY_MS ? RESTART_MS_MIN : Math.min(this.#delayMs * 2, RESTART_MS_MAX);
-    this.#emit({ type: "restarting", role: this.name, exit, delayMs: this.#delayMs });
-    await this.#clock.sleep(this.#delayMs, this.#abort.signal);
-    if (!this.#wanted) return;
-    this.restarts++;
-    try {
-      await this.start();
-    } catch {
-      // Refused or died before it was ready: what stopped it may pass (a full disk, a database that restarts).
-      if (this.#abort.signal.aborted) return;
-      this.#wanted = true;
-      await this.#restart("failed to start", 0);
+  get state(): PlatformState {
+    const { control, gateway } = this;
+    const roles: Partial<Record<RoleName, NonNullable<Role["identity"]>>> = {};
+    for (const role of [control, gateway]) {
+      const { identity } = role;
+      if (identity !== null) roles[role.name] = identity;
     }
+    return {
+      supervisor: self(),
+      roles,
+      restarts: { control: control.restarts, gateway: gateway.restarts },
+      gateways: this.#ids.known,
+      ...(this.successor === null ? {} : { successor: this.successor.processes }),
+      since: this.#since,
+      url: this.#config.publicUrl ?? "",
+      port: this.#config.port,
+    };
   }
 
-  /** Asks the process to end and waits for it; kills it after `graceMs`. */
-  async stop(graceMs: number): Promise<void> {
-    this.#wanted = false;
-    this.#abort.abort();
-    const child = this.#child;
-    if (child === null) return;
-    if (child.connected) child.send({ type: "stop" } satisfies ToRole);
-    else child.kill("SIGTERM");
-    const grace = new AbortController();
-    const killed = this.#clock.sleep(graceMs, grace.signal).then(() => {
-      if (!grace.signal.aborted) child.kill("SIGKILL");
+  /** After the predictions a gateway may have in hand. */
+  get gatewayGraceMs(): number {
+    return this.#config.predictTimeoutMs + 10_000;
+  }
+
+  get controlGraceMs(): number {
+    return this.#config.drainTimeoutMs + 10_000;
+  }
+
+  /** Control again, after its process was retired for a successor that did not come. */
+  resumeControl(): Promise<void> {
+    this.control = this.#role("control");
+    return this.control.startInTheEnd();
+  }
+
+  #role(name: RoleName): Role {
+    const { fd } = this.#socket;
+    const seats = {
+      next: () => this.#ids.next(fd === null ? null : INHERITED_FD),
+      ended: (seat: GatewaySeat) => this.#ids.ended(seat.id),
+    };
+    return new Role({
+      name,
+      main: MAIN,
+      config: this.#config,
+      logFile: join(this.#config.dataDir, "logs", "platform", `${name}.log`),
+      clock: this.#deps.clock,
+      emit: this.#deps.onEvent,
+      onChange: this.#onChange,
+      seats: name === "gateway" ? seats : null,
+      fd: name === "gateway" ? fd : null,
     });
-    await this.#ended;
-    grace.abort();
-    await killed;
   }
 }
 
-/** Roles of a supervisor that was killed end by themselves; their port and locks are free once they have. */
-const awaitLeftovers = async (state: PlatformState, clock: Clock): Promise<void> => {
-  const left = Object.values(state.roles);
-  const deadline = clock.monotonicMs() + 10_000;
-  while (left.some(isAlive) && clock.monotonicMs() < deadline) await clock.sleep(50);
-  for (const role of left) if (isAlive(role)) process.kill(role.pid, "SIGKILL");
+/** The owner of a data directory: keeps its state file, takes orders, stops, hands over. */
+const own = async (
+  config: Config,
+  url: string,
+  deps: SupervisorDeps & {
+    readonly platform: Platform;
+    readonly socket: ListeningSocket;
+    readonly lock: HeldLock;
+    readonly record: { write(): void; later(): void; isOurs: boolean };
+  },
+): Promise<Supervisor> => {
+  const { clock, onEvent, platform, socket, lock, record } = deps;
+  const { dataDir } = config;
+  const settled = Promise.withResolvers<"stopped" | "succeeded">();
+  let stopping: Promise<void> | null = null;
+  let upgrading: Promise<unknown> | null = null;
+  let isSucceeded = false;
+  let orders: Orders | null = null;
+
+  const leave = async (how: "stopped" | "succeeded"): Promise<void> => {
+    await orders?.close();
+    settled.resolve(how);
+  };
+
+  const stop = (): Promise<void> => {
+    stopping ??= (async () => {
+      if (upgrading !== null) {
+        void platform.successor?.end(platform.gatewayGraceMs);
+        await upgrading;
+      }
+      // The platform is another's: its files are, too.
+      if (isSucceeded) return;
+      // First of all, so that the port is closed the moment the gateway stops listening.
+      socket.close();
+      // The gateway before control: it finishes what it has admitted while the instances are still there.
+      await platform.gateway.end("stop", platform.gatewayGraceMs);
+      await platform.control.end("stop", platform.controlGraceMs);
+      await orders?.close();
+      removeState(dataDir);
+      lock.release();
+      await leave("stopped");
+    })();
+    return stopping;
+  };
+
+  /** Brings the successor to the point where the platform is its own. */
+  const lead = async (successor: Successor): Promise<void> => {
+    let isControlOurs = true;
+    let isLockOurs = true;
+    try {
+      successor.send({ type: "succeed", port: config.port, url });
+      await successor.said("gatewayReady");
+      isControlOurs = false;
+      await platform.control.end("retire", platform.controlGraceMs);
+      successor.send({ type: "controlEnded" });
+      await successor.said("running");
+      await orders?.close();
+      record.isOurs = false;
+      isLockOurs = false;
+      lock.passTo(successor.identity);
+      successor.send({ type: "yours" });
+      await successor.said("taken");
+    } catch (error) {
+      const { controlGone, gone } = successor.end(platform.gatewayGraceMs);
+      await controlGone;
+      if (!isLockOurs) {
+        await gone;
+        // Its holder is dead: whoever comes first gets it, and nobody but us has roles here.
+        if (!tryLock(lockFile(dataDir)).isHeld) throw error;
+        record.isOurs = true;
+        record.write();
+        orders = await takeOrders(dataDir, upgrade);
+      }
+      if (!isControlOurs && stopping === null) void platform.resumeControl();
+      await gone;
+      throw error;
+    }
+  };
+
+  const upgrade = (onStep: (text: string) => void): Promise<number> => {
+    if (upgrading !== null || stopping !== null) {
+      const what = stopping === null ? "An upgrade is under way already." : "The platform is being stopped.";
+      return Promise.reject(new StartRefused(what, "Look again with `modelport status`."));
+    }
+    const { fd } = socket;
+    if (fd === null) {
+      return Promise.reject(
+        new StartRefused(
+          "This system cannot hand a listening socket over.",
+          "Use `modelport down`, then `modelport up`.",
+        ),
+      );
+    }
+    const run = async (): Promise<number> => {
+      const logFile = join(dataDir, "logs", "platform", "supervisor.log");
+      const successor = startSuccessor({
+        main: MAIN,
+        fd,
+        logFile,
+        clock,
+        onStep,
+        onProcesses: () => record.later(),
+      });
+      platform.successor = successor;
+      await lead(successor);
+      isSucceeded = true;
+      successor.release();
+      // Ours alone by now: while we held it, the port would stay open after the successor's end.
+      socket.close();
+      onStep("the former gateway finishes what it has in hand");
+      await platform.gateway.end("retire", platform.gatewayGraceMs);
+      return successor.identity.pid;
+    };
+    const running = run();
+    const over = running.then(
+      (pid) => {
+        onEvent({ type: "step", text: `handed over to process ${pid}` });
+      },
+      () => undefined,
+    );
+    upgrading = over;
+    return running.finally(() => {
+      upgrading = null;
+      platform.successor = null;
+      record.later();
+      // After the order's answer is on its way.
+      if (isSucceeded) void clock.sleep(0).then(() => leave("succeeded"));
+    });
+  };
+
+  record.isOurs = true;
+  record.write();
+  orders = await takeOrders(dataDir, upgrade);
+  return { url, ended: settled.promise, stop };
+};
+
+/** The address callers are told. */
+const urlOf = (config: Config, port: number): string => {
+  if (config.publicUrl !== null) return config.publicUrl;
+  const reachable = config.host === "0.0.0.0" || config.host === "::" ? "127.0.0.1" : config.host;
+  return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
+};
+
+/** Writes the state file while it is ours to write. */
+const recorder = (dataDir: string, state: () => PlatformState, isOurs: boolean) => {
+  const record = {
+    isOurs,
+    write: (): void => {
+      if (record.isOurs) writeState(dataDir, state());
+    },
+    later: (): void => {
+      try {
+        record.write();
+      } catch {
+        // A full disk: what the file says is old until the next change, and the platform runs on.
+      }
+    },
+  };
+  return record;
 };
 
 /**
  * Starts the platform of a data directory and keeps it running.
  * Throws StartRefused: it runs already, the port is taken, a role cannot run.
  */
-export const startSupervisor = async (
-  wanted: Config,
-  deps: { readonly clock: Clock; readonly onEvent: (event: SupervisorEvent) => void },
-): Promise<Supervisor> => {
+export const startSupervisor = async (wanted: Config, deps: SupervisorDeps): Promise<Supervisor> => {
+  const { clock, onEvent } = deps;
   for (const dir of ["run", "logs/platform"])
     mkdirSync(join(wanted.dataDir, dir), { recursive: true, mode: 0o700 });
-  const lock = tryLock(join(wanted.dataDir, "run", "supervisor.lock"));
+  const lock = tryLock(lockFile(wanted.dataDir));
   if (!lock.isHeld) {
     const running = runningState(wanted.dataDir);
     const where = running === null ? "" : `, at ${running.url}`;
@@ -315,125 +349,115 @@ export const startSupervisor = async (
     );
   }
   try {
-    return await supervise(wanted, deps, lock.release);
+    const previous = readState(wanted.dataDir);
+    if (previous !== null) {
+      onEvent({ type: "recovered", previous: previous.supervisor });
+      // Roles of a supervisor that was killed end by themselves; their port and locks are free once they have.
+      await awaitEnd([...Object.values(previous.roles), ...(previous.successor ?? [])], clock);
+    }
+    await compileOnce();
+    const socket = await bindListeningSocket(wanted.host, wanted.port);
+    const url = urlOf(wanted, socket.port);
+    const config: Config = { ...wanted, port: socket.port, publicUrl: url };
+    const record = recorder(config.dataDir, () => platform.state, true);
+    const ids = new GatewayIds(previous?.gateways ?? []);
+    const platform = new Platform(config, { ...deps, socket, ids, onChange: record.later });
+    record.write();
+    try {
+      await platform.control.start();
+      await platform.gateway.start();
+      return await own(config, url, { ...deps, platform, socket, lock, record });
+    } catch (error) {
+      socket.close();
+      await platform.gateway.end("stop", platform.gatewayGraceMs);
+      await platform.control.end("stop", platform.controlGraceMs);
+      removeState(config.dataDir);
+      throw error;
+    }
   } catch (error) {
     lock.release();
     throw error;
   }
 };
 
-/** The part of a start that holds the lock; lets go of it at the end of `stop`. */
-const supervise = async (
-  wanted: Config,
-  deps: { readonly clock: Clock; readonly onEvent: (event: SupervisorEvent) => void },
-  release: () => void,
+/**
+ * Takes the platform over from the supervisor that started this process (supervisor/successor.ts). Throws StartRefused
+ * when it cannot, and leaves everything to the predecessor.
+ */
+export const succeedSupervisor = async (
+  readSettings: () => Config,
+  deps: SupervisorDeps,
 ): Promise<Supervisor> => {
-  const { clock, onEvent } = deps;
-  const previous = readState(wanted.dataDir);
-  if (previous !== null) {
-    onEvent({ type: "recovered", previous: previous.supervisor });
-    await awaitLeftovers(previous, clock);
-  }
-  await compileOnce();
-  const port = await claimPort(wanted.host, wanted.port);
-  const reachable = wanted.host === "0.0.0.0" || wanted.host === "::" ? "127.0.0.1" : wanted.host;
-  const url = wanted.publicUrl ?? `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
-  const config: Config = { ...wanted, port, publicUrl: url };
-
-  const since = clock.now();
-  const record = (): void => {
-    const known: Partial<Record<RoleName, ProcessIdentity>> = {};
-    for (const role of roles) {
-      const identity = role.identity;
-      if (identity !== null) known[role.name] = identity;
-    }
-    const restarts = { control: control.restarts, gateway: gateway.restarts };
-    writeState(config.dataDir, { supervisor: self(), roles: known, restarts, since, url, port });
-  };
-  const recordLater = (): void => {
-    try {
-      record();
-    } catch {
-      // A full disk: what the file says is old until the next change, and the platform runs on.
-    }
-  };
-  const control = new Role("control", config, clock, onEvent, recordLater);
-  const gateway = new Role("gateway", config, clock, onEvent, recordLater);
-  const roles = [control, gateway];
-
-  let stopping: Promise<void> | null = null;
-  let settle: () => void = () => undefined;
-  const stopped = new Promise<void>((resolve) => (settle = resolve));
-  const stop = (): Promise<void> => {
-    stopping ??= (async () => {
-      // The gateway first: it finishes what it has admitted while the instances are still there.
-      await gateway.stop(config.predictTimeoutMs + 5_000);
-      await control.stop(config.drainTimeoutMs + 10_000);
-      rmSync(stateFile(config.dataDir), { force: true });
-      release();
-      settle();
-    })();
-    return stopping;
-  };
-
-  record();
-  try {
-    await control.start();
-    await gateway.start();
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return { url, stopped, stop };
-};
-
-type Start = (config: Config) => Promise<{ close(options: { stopInstances: boolean }): Promise<void> }>;
-/** Each role's modules are loaded in its own process only. */
-const startRole: Record<RoleName, Start> = {
-  control: async (config) => (await import("./control.ts")).startControl(config),
-  gateway: async (config) => (await import("./gateway.ts")).startGateway(config),
-};
-
-/** Runs inside a role's process: waits for the configuration, runs, and ends when told to or left alone. */
-export const runRole = async (name: RoleName): Promise<void> => {
-  if (process.send === undefined) {
-    process.stderr.write(`modelport ${name} is started by \`modelport up\`.\n`);
-    process.exitCode = 2;
-    return;
-  }
-  const tell = (message: FromRole): void => {
+  const tell = (message: FromSuccessor): void => {
     if (process.connected) process.send?.(message);
   };
-  // The supervisor decides when a role ends; a signal meant for the whole terminal must not get ahead of it.
-  process.on("SIGINT", () => undefined);
-  // Listened to from the first moment: what comes while the role still starts is done once it runs.
-  const told = Promise.withResolvers<Config>();
-  const ended = Promise.withResolvers<{ stopInstances: boolean }>();
-  process.on("message", (message: ToRole) => {
-    if (message.type === "start") told.resolve(message.config);
-    else ended.resolve({ stopInstances: true });
-  });
-  process.on("disconnect", () => {
-    told.reject(new Error("the supervisor is gone"));
-    ended.resolve({ stopInstances: false });
-  });
-  const config = await told.promise;
-  let running: Awaited<ReturnType<Start>>;
-  try {
-    running = await startRole[name](config);
-  } catch (error) {
-    if (error instanceof StartRefused) {
-      tell({ type: "refused", message: error.message, hint: error.hint });
-      process.exitCode = 1;
-      process.disconnect?.();
-      return;
+  const told = {
+    succeed: Promise.withResolvers<Extract<ToSuccessor, { type: "succeed" }>>(),
+    controlEnded: Promise.withResolvers<unknown>(),
+    yours: Promise.withResolvers<unknown>(),
+  };
+  let isOwn = false;
+  const giveUp = (why: string): void => {
+    if (isOwn) return;
+    const reason = new StartRefused(why, "");
+    for (const step of Object.values(told)) {
+      step.promise.catch(() => undefined);
+      step.reject(reason);
     }
+  };
+  process.on("message", (message: ToSuccessor) => {
+    if (message.type === "giveUp") giveUp("The upgrade was given up.");
+    else if (message.type === "succeed") told.succeed.resolve(message);
+    else told[message.type].resolve(null);
+  });
+  process.once("disconnect", () => giveUp("The former supervisor is gone."));
+
+  const { port, url } = await told.succeed.promise;
+  const onEvent = (event: SupervisorEvent): void => {
+    deps.onEvent(event);
+    if (event.type === "starting") tell({ type: "step", text: `starting the new ${event.role}` });
+  };
+  let platform: Platform | null = null;
+  try {
+    const config: Config = { ...readSettings(), port, publicUrl: url };
+    tell({ type: "step", text: "checking the program on disk" });
+    const control = await loads("control");
+    if (!control.ok) {
+      throw new StartRefused(
+        `The program on disk does not load: ${control.reason}`,
+        "Put it in order, or the former one back, and try again.",
+      );
+    }
+    const socket = inheritListeningSocket(port);
+    const record = recorder(config.dataDir, () => running.state, false);
+    const ids = new GatewayIds([]);
+    const onChange = (): void => {
+      tell({ type: "roles", roles: running.state.roles });
+      record.later();
+    };
+    const running = new Platform(config, { ...deps, onEvent, socket, ids, onChange });
+    platform = running;
+    await running.gateway.start();
+    tell({ type: "gatewayReady" });
+    await told.controlEnded.promise;
+    await running.control.start();
+    tell({ type: "running" });
+    await told.yours.promise.catch((error: unknown) => {
+      // The lock may have been passed in the last moment of a predecessor that was killed.
+      if (receiveLock(lockFile(config.dataDir)) === null) throw error;
+    });
+    const lock = receiveLock(lockFile(config.dataDir));
+    if (lock === null) throw new StartRefused("The lock was not passed on.", "");
+    isOwn = true;
+    const supervisor = await own(config, url, { ...deps, platform: running, socket, lock, record });
+    tell({ type: "taken" });
+    return supervisor;
+  } catch (error) {
+    // Control first: the predecessor waits for its end to take it up again.
+    if (platform !== null) await platform.control.end("retire", platform.controlGraceMs);
+    const { message } = error as Error;
+    tell({ type: "refused", message, hint: error instanceof StartRefused ? error.hint : "" });
+    if (platform !== null) await platform.gateway.end("retire", platform.gatewayGraceMs);
     throw error;
   }
-  process.on("SIGTERM", () => ended.resolve({ stopInstances: false }));
-  tell({ type: "ready" });
-  // Else node writes it at a clean end only, and a role that gets killed leaves its successor nothing (start.js).
-  flushCompileCache();
-  await running.close(await ended.promise);
-  process.exit(0);
 };

@@ -13,8 +13,7 @@ import { createLogger } from "../../src/telemetry/logger.ts";
 
 const [dir = "."] = process.argv.slice(2);
 const gateway = await runGateway({
-  host: "127.0.0.1",
-  port: 0,
+  listen: { host: "127.0.0.1", port: 0 },
   controlSocket: join(dir, "control.sock"),
   tableFile: join(dir, "table.json"),
   gatewayId: "bench",

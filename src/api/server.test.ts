@@ -157,6 +157,25 @@ describe("the routing table", () => {
     expect(await world.store.routes.isApplied(newer, world.clock.now())).toBe(true);
   });
 
+  test("a gateway that names the dead it stands in for is the only one waited for, once it has spoken", async () => {
+    const { version } = (await ask(-1)).body;
+    await ask(version);
+    await world.call("POST", "/v3/users", { body: { user: { name: "bob", password: "long enough" } } });
+    const bob = await world.store.identity.userByName(world.first.domain.id, "bob");
+    await world.call("DELETE", `/v3/users/${bob?.id}`);
+    const newer = await world.store.routes.version();
+    const isApplied = () => world.store.routes.isApplied(newer, world.clock.now());
+    const poll = (applied: number) =>
+      world.call("GET", `/internal/table?gateway=g2&applied=${applied}&replaces=g1&replaces=g0`, {
+        token: null,
+      });
+    // It comes with the table of the dead one: what that one had not applied, it has not.
+    await poll(version);
+    expect(await isApplied()).toBe(false);
+    await poll(newer);
+    expect(await isApplied()).toBe(true);
+  });
+
   test("a waiting gateway does not hold up the close of the platform", async () => {
     const { version } = (await ask(-1)).body;
     const address = await world.api.listen({ host: "127.0.0.1", port: 0 });

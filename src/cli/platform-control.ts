@@ -33,6 +33,16 @@ export interface RunningPlatform {
   stop(): Promise<void>;
 }
 
+export type UpgradeResult =
+  | { readonly wasRunning: false }
+  | {
+      readonly wasRunning: true;
+      readonly url: string;
+      /** The supervisors' pids. */
+      readonly before: number;
+      readonly after: number;
+    };
+
 export interface DoctorProbe {
   readonly name: string;
   run(): Promise<DoctorFinding>;
@@ -54,6 +64,8 @@ export interface PlatformControl {
   }): Promise<RunningPlatform>;
   /** Stops a platform that runs on this data directory, whoever started it. */
   down(options: { readonly onStep: (text: string) => void }): Promise<{ readonly wasRunning: boolean }>;
+  /** Replaces the platform's own processes by ones of the program on disk; resolves when the former have ended. */
+  upgrade(options: { readonly onStep: (text: string) => void }): Promise<UpgradeResult>;
   state(): Promise<PlatformState>;
   probes(): readonly DoctorProbe[];
 }

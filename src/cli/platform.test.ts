@@ -26,6 +26,17 @@ describe("the platform of this machine", () => {
     expect(cli.platformCalls).toEqual(["up", "stop"]);
   });
 
+  test("upgrade says which process runs now, and fails with 7 when there is nothing to upgrade", async () => {
+    const { code, stdout } = await cli.run(["upgrade", "--json"]);
+    expect([code, JSON.parse(stdout)]).toEqual([
+      0,
+      { url: cli.server.url, supervisor: { before: 41, after: 42 } },
+    ]);
+    cli.isRunning = false;
+    const refused = await cli.run(["upgrade"]);
+    expect([refused.code, refused.stderr.includes("Modelport is not running")]).toEqual([7, true]);
+  });
+
   test("doctor fails when a probe does, and says what to do", async () => {
     cli.probes = [
       {

@@ -1,4 +1,4 @@
-/** `modelport up`, `down`, `status` and `doctor`: the platform on this machine. */
+/** `modelport up`, `down`, `upgrade`, `status` and `doctor`: the platform on this machine. */
 import type { Command } from "commander";
 import { addVerb } from "./commands.ts";
 import { CliError } from "./failures.ts";
@@ -57,6 +57,27 @@ const down = async (session: Session): Promise<void> => {
     live.end();
     session.answer({ was_running: wasRunning }, () =>
       wasRunning ? "Modelport is stopped.\n" : "Modelport was not running.\n",
+    );
+  } finally {
+    live.end();
+  }
+};
+
+const upgrade = async (session: Session): Promise<void> => {
+  const live = session.live();
+  try {
+    const done = await session.io.platform.upgrade({ onStep: (text) => live.now(text) });
+    live.end();
+    if (!done.wasRunning) {
+      throw new CliError("unreachable", "Modelport is not running on this machine.", {
+        next: "Start it with `modelport up --detach`; it then runs the program as it is now.",
+      });
+    }
+    const { url, before, after } = done;
+    session.answer(
+      { url, supervisor: { before, after } },
+      () =>
+        `Modelport at ${url} runs the program as it is on disk now (process ${after}, before ${before}).\n`,
     );
   } finally {
     live.end();
@@ -235,6 +256,17 @@ export const addPlatformCommands = (program: Command, io: CliIo): void => {
     summary: "stop the platform on this machine",
     examples: ["down"],
     run: down,
+  });
+  addVerb(program, io, {
+    usage: "upgrade",
+    summary: "go over to the program as it is on disk now, without a break",
+    about:
+      "Starts the platform's own processes anew from the program as it is on disk now, with the settings of the running " +
+      "one. Instances go on; no connection is refused and no prediction fails: the new gateway takes requests before " +
+      "the old one stops, and calls of the API fail for the moment in which control changes over. When the new " +
+      "processes cannot start, the old ones go on, and the reason is told.",
+    examples: ["upgrade", "upgrade --json"],
+    run: upgrade,
   });
   addVerb(program, io, {
     usage: "status",

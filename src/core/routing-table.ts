@@ -4,7 +4,7 @@
  *
  *   GET  /internal/table?gateway=ID&applied=V&wait_ms=N   → 200 RoutingTable when its version is not V, else 204 after N ms.
  *        `applied` is also the gateway's acknowledgement: every request admitted from now on was routed by V or newer.
- *        -1: none applied yet.
+ *        -1: none applied yet. `&replaces=ID` (any number of times): gateways that are known dead; control forgets them.
  *   GET  /internal/metrics                                → 200, control's metrics in Prometheus' text form
  *   POST /internal/usage  UsageReport                     → 204
  *   DELETE /internal/gateways/ID                          → 204; the gateway has ended and routes nothing any more
@@ -58,6 +58,7 @@ export const QUEUE_AGE_MS = 10_000;
 
 /** Counts since the last report that was acknowledged, per service. */
 export interface UsageReport {
+  /** Of one process: a restarted gateway has another, and counts its reports from one again. */
   readonly gateway: string;
   /** Grows by one per report; control ignores a report it has seen, so a retried one counts once. */
   readonly sequence: number;

@@ -27,6 +27,8 @@ export interface FollowDeps {
   readonly metrics: Metrics;
   readonly tableFile: string;
   readonly gatewayId: string;
+  /** Ids of dead gateways: until one poll of ours has been answered they stand for us, so no update passes us by. */
+  readonly replaces: readonly string[];
 }
 
 /** Applies the last good table when there is one. A damaged file is reported and otherwise treated as absent. */
@@ -52,15 +54,27 @@ export const loadTable = async (deps: FollowDeps): Promise<void> => {
   }
 };
 
+/**
+ * Makes this gateway known to control before it takes a request: what routes by a table must be waited for, and during
+ * an upgrade the gateway beside it may be acknowledging newer ones. Control that is down ends nothing meanwhile.
+ */
+export const announce = async (deps: FollowDeps, timeoutMs: number, signal: AbortSignal): Promise<void> => {
+  await poll(deps, { waitMs: 0, replaces: deps.replaces, timeoutMs }, signal).catch(() => undefined);
+};
+
 /** Follows until `signal` aborts. Never throws. */
 export const followTable = async (deps: FollowDeps, signal: AbortSignal): Promise<void> => {
   let failures = 0;
+  let { replaces } = deps;
   while (!signal.aborted) {
-    const outcome = await poll(deps, failures === 0 ? WAIT_MS : 0, signal).catch((error: unknown) => error);
+    const waitMs = failures === 0 ? WAIT_MS : 0;
+    const round = { waitMs, replaces, timeoutMs: waitMs + 10_000 };
+    const outcome = await poll(deps, round, signal).catch((error: unknown) => error);
     if (signal.aborted) return;
     if (outcome === undefined) {
       if (failures > 0) deps.logger.info({ failures }, "control answers again");
       failures = 0;
+      replaces = [];
       continue;
     }
     if (failures === 0) deps.logger.warn({ err: outcome }, "control does not answer with a table");
@@ -70,19 +84,25 @@ export const followTable = async (deps: FollowDeps, signal: AbortSignal): Promis
 };
 
 /** One round. Throws when no usable answer came. */
-const poll = async (deps: FollowDeps, waitMs: number, signal: AbortSignal): Promise<void> => {
+const poll = async (
+  deps: FollowDeps,
+  round: { readonly waitMs: number; readonly timeoutMs: number; readonly replaces: readonly string[] },
+  signal: AbortSignal,
+): Promise<void> => {
   const { table, metrics } = deps;
+  const { waitMs, timeoutMs, replaces } = round;
   const query = new URLSearchParams({
     gateway: deps.gatewayId,
     // -1 before the first table: control's first version may be 0.
     applied: String(table.version ?? -1),
     wait_ms: String(table.version === null ? 0 : waitMs),
   });
+  for (const id of replaces) query.append("replaces", id);
   try {
     const answer = await deps.control.send({
       method: "GET",
       path: `/internal/table?${query.toString()}`,
-      timeoutMs: waitMs + 10_000,
+      timeoutMs,
       signal,
     });
     if (answer.status !== 204 && answer.status !== 200) throw new Error(`control answered ${answer.status}`);

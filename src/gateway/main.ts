@@ -3,6 +3,7 @@
  * there or not, and ends without losing an answer, a record or a count.
  */
 import { once } from "node:events";
+import { Server as NetServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { Writable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
@@ -12,7 +13,7 @@ import { openTracer } from "../telemetry/tracing.ts";
 import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
 import { createControlClient } from "./control-client.ts";
 import { createControlProxy } from "./control-proxy.ts";
-import { followTable, loadTable } from "./follow.ts";
+import { announce, followTable, loadTable } from "./follow.ts";
 import { HeldBytes } from "./held-bytes.ts";
 import { Listener } from "./listener.ts";
 import { Metrics } from "./metrics.ts";
@@ -23,14 +24,16 @@ import type { Timer } from "./timer.ts";
 import { Usage } from "./usage.ts";
 
 export interface GatewayOptions {
-  readonly host: string;
-  /** 0: the kernel's choice; the answer names it. */
-  readonly port: number;
+  /** An address (port 0: the kernel's choice; the answer names it), or a socket inherited as a descriptor. */
+  readonly listen: { readonly host: string; readonly port: number } | { readonly fd: number };
   /** Control's private Unix socket. */
   readonly controlSocket: string;
   /** Where the last good table is kept. */
   readonly tableFile: string;
+  /** This process's own: never used by another gateway, before or after. */
   readonly gatewayId: string;
+  /** Ids of gateways that are dead: control need not wait for them once this one has spoken. */
+  readonly replaces?: readonly string[];
   readonly bodyBytesMax: number;
   /** Longest prediction, waiting and answering included. */
   readonly predictTimeoutMs: number;
@@ -47,16 +50,23 @@ export interface GatewayOptions {
 
 export interface Gateway {
   readonly port: number;
-  /** Stops accepting, lets what is in flight finish (at most the prediction timeout), reports, says goodbye. */
-  close(): Promise<void>;
+  /**
+   * Stops accepting, lets what is in flight finish (at most the prediction timeout), reports, says goodbye. Idle
+   * connections are closed at once, or after `idleGraceMs`, which leaves them a last answer with `Connection: close`.
+   */
+  close(how?: { readonly idleGraceMs: number }): Promise<void>;
 }
 
 /** A scrape waits at most this long for control's part. */
 const CONTROL_METRICS_MS = 1_000;
+/** A control that hangs may hold up the start for so long; one that is down does not. */
+const ANNOUNCE_MS = 1_000;
 const FAREWELL_MS = 2_000;
 const CLOSE_SWEEP_MS = 50;
 /** How long the end waits for a collector to take the last spans. */
 const TRACES_LAST_MS = 2_000;
+/** Connections the kernel keeps while nobody accepts; it takes no more than net.core.somaxconn. */
+const BACKLOG = 4_096;
 
 export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   const { clock, logger, timer = systemTimer, gatewayId } = options;
@@ -112,18 +122,22 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
 
   const { server } = listener;
   metrics.connections = () => listener.connectionCount;
-  const follow = { table, control, clock, logger, metrics, tableFile: options.tableFile, gatewayId };
+  const { tableFile, replaces = [] } = options;
+  const follow = { table, control, clock, logger, metrics, tableFile, gatewayId, replaces };
   await loadTable(follow);
-  server.listen({ host: options.host, port: options.port, backlog: 1024 });
+  await announce(follow, ANNOUNCE_MS, stop.signal);
+  // The second argument, because node ignores `backlog` beside `fd`.
+  server.listen(options.listen, BACKLOG);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const following = followTable(follow, stop.signal);
   const reporting = usage.run(stop.signal);
-  logger.info({ host: options.host, port, table: table.version }, "gateway listens");
+  logger.info({ ...options.listen, port, table: table.version }, "gateway listens");
 
-  const close = async (): Promise<void> => {
+  const close = async (idleGraceMs: number): Promise<void> => {
     isClosing = true;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    // The method of net.Server: the one of http.Server closes idle connections at once, under a request on its way.
+    const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
     // A connection whose last answer had begun before the close turns idle later, and nothing tells when.
     const isOver = { value: false };
     const sweep = (): void => {
@@ -131,7 +145,8 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
       listener.closeIdle();
       timer.after(CLOSE_SWEEP_MS, sweep);
     };
-    sweep();
+    if (idleGraceMs === 0) sweep();
+    else timer.after(idleGraceMs, sweep);
     const limit = timer.after(options.predictTimeoutMs + 1_000, () => listener.closeAll());
     await closed;
     isOver.value = true;
@@ -158,6 +173,6 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   let closing: Promise<void> | null = null;
   return {
     port,
-    close: () => (closing ??= close()),
+    close: (how) => (closing ??= close(how?.idleGraceMs ?? 0)),
   };
 };

@@ -1,7 +1,7 @@
 /**
  * Invocations per service, on their way to control. A report that was sent keeps its number and content until control
- * has taken it, so a lost answer cannot count it twice; meanwhile new counts gather for the next one. Numbers start at
- * the clock's epoch milliseconds and grow by one: a restarted gateway's first is above its predecessor's last.
+ * has taken it, so a lost answer cannot count it twice; meanwhile new counts gather for the next one. Numbers count from
+ * one under the id of this process: no clock is in them, so one that goes back costs no report.
  */
 import type { Clock } from "../core/clock.ts";
 import type { UsageReport } from "../core/routing-table.ts";
@@ -19,12 +19,11 @@ export class Usage {
   readonly #deps: { control: ControlClient; clock: Clock; gatewayId: string };
   #gathering = new Map<string, Count>();
   #report: UsageReport | null = null;
-  #sequence: number;
+  #sequence = 0;
   #sending: Promise<boolean> | null = null;
 
   constructor(deps: { control: ControlClient; clock: Clock; gatewayId: string }) {
     this.#deps = deps;
-    this.#sequence = deps.clock.now();
   }
 
   /** One request that reached a service of the table. */

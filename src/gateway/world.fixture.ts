@@ -72,6 +72,7 @@ const createControl = (socketPath: string, first: RoutingTable): FakeControl => 
     const answer = (): void => {
       if (table.version !== applied) response.end(JSON.stringify(table));
       else if (response.destroyed) return;
+      else if (url.searchParams.get("wait_ms") === "0") response.writeHead(204).end();
       else waiting.push(answer);
     };
     answer();
@@ -205,8 +206,7 @@ export const createWorld = async (options: Partial<GatewayOptions> = {}): Promis
   });
   const start = (port: number): Promise<Gateway> =>
     runGateway({
-      host: "127.0.0.1",
-      port,
+      listen: { host: "127.0.0.1", port },
       controlSocket: join(dir, "control.sock"),
       tableFile: join(dir, "table.json"),
       gatewayId: "gateway-under-test",

@@ -1,10 +1,10 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { self } from "./process-identity.ts";
-import { tryLock } from "./process-lock.ts";
+import { identify, self } from "./process-identity.ts";
+import { receiveLock, tryLock } from "./process-lock.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -39,4 +39,25 @@ test("a release leaves the lock of a later holder alone", () => {
   writeFileSync(path(), other);
   if (attempt.isHeld) attempt.release();
   expect(readFileSync(path(), "utf8")).toBe(other);
+});
+
+test("passes to another process in one step; the former holder's release leaves it alone", async () => {
+  const heir = spawn(process.execPath, ["-e", "process.stdin.resume()"], {
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  try {
+    const identity = identify(heir.pid ?? 0);
+    const lock = tryLock(path());
+    if (!lock.isHeld || identity === null) throw new Error("no lock to pass, or nobody to pass it to");
+    expect(receiveLock(path())).not.toBeNull();
+    lock.passTo(identity);
+    expect(tryLock(path())).toEqual({ isHeld: false, holder: identity });
+    expect(receiveLock(path())).toBeNull();
+    lock.release();
+    expect(readdirSync(dir)).toEqual(["a.lock"]);
+  } finally {
+    const ended = new Promise((done) => heir.once("exit", done));
+    heir.kill();
+    await ended;
+  }
 });

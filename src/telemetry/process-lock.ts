@@ -8,8 +8,14 @@ import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:
 import { isAlive, parseIdentity, self } from "./process-identity.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
 
+export interface HeldLock {
+  readonly isHeld: true;
+  readonly release: () => void;
+  /** Makes another process the holder, in one step; from then on `release` does nothing. */
+  readonly passTo: (heir: ProcessIdentity) => void;
+}
 export type LockAttempt =
-  | { readonly isHeld: true; readonly release: () => void }
+  | HeldLock
   /** Null: it went from hand to hand while we looked. */
   | { readonly isHeld: false; readonly holder: ProcessIdentity | null };
 
@@ -19,14 +25,7 @@ const ATTEMPTS_MAX = 3;
 export const tryLock = (path: string): LockAttempt => {
   const own = JSON.stringify(self());
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-    if (put(path, own)) {
-      return {
-        isHeld: true,
-        release: () => {
-          if (read(path) === own) rmSync(path, { force: true });
-        },
-      };
-    }
+    if (put(path, own)) return held(path, own);
     const found = read(path);
     const holder = found === null ? null : parseIdentity(found);
     if (holder !== null && isAlive(holder)) return { isHeld: false, holder };
@@ -34,6 +33,25 @@ export const tryLock = (path: string): LockAttempt => {
   }
   return { isHeld: false, holder: null };
 };
+
+/** The lock a predecessor passed to this process; null when it is somebody else's, or nobody's. */
+export const receiveLock = (path: string): HeldLock | null => {
+  const own = JSON.stringify(self());
+  return read(path) === own ? held(path, own) : null;
+};
+
+const held = (path: string, own: string): HeldLock => ({
+  isHeld: true,
+  release: () => {
+    if (read(path) === own) rmSync(path, { force: true });
+  },
+  passTo: ({ pid, startedAt }) => {
+    const beside = `${path}.${randomUUID()}`;
+    writeFileSync(beside, JSON.stringify({ pid, startedAt }), { flag: "wx", mode: 0o600 });
+    // Over the old one: at no moment is there no lock, or one whose holder is gone.
+    renameSync(beside, path);
+  },
+});
 
 /** False when there is one already. */
 const put = (path: string, text: string): boolean => {

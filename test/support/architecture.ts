@@ -45,6 +45,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   gateway: ["core", "contract", "telemetry"],
   modelserver: ["core", "telemetry"],
   cli: ["core", "contract"],
+  supervisor: ["core", "telemetry"],
 };
 
 /** Files directly in src/: they put the parts together, so they import anything, and nothing imports them. */
@@ -56,7 +57,9 @@ export const COMPOSITION = [
   "doctor.ts",
   "gateway.ts",
   "platform-control.ts",
+  "role-process.ts",
   "supervise.ts",
+  "supervisor-process.ts",
 ];
 
 /** Packages that only some folders may load. */
@@ -74,7 +77,7 @@ const RESERVED: readonly {
     packages: /^(?:node:)?child_process$/,
     rule: "processes",
     allowed: (file) =>
-      /^src\/(?:runners|environments|modelserver)\//.test(file) ||
+      /^src\/(?:runners|environments|modelserver|supervisor)\//.test(file) ||
       /^src\/(?:supervise|platform-control|doctor)\.ts$/.test(file),
   },
   {

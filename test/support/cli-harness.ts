@@ -96,6 +96,12 @@ export class CliHarness {
         this.isRunning = false;
         return { wasRunning };
       },
+      upgrade: async ({ onStep }) => {
+        onStep("starting the new gateway");
+        return this.isRunning
+          ? { wasRunning: true, url: this.server.url, before: 41, after: 42 }
+          : { wasRunning: false };
+      },
       state: async () =>
         this.isRunning
           ? {

@@ -67,11 +67,14 @@ export const processesOf = (dir: string): readonly string[] =>
 export class Platform {
   readonly dataDir: string;
   readonly #env: Readonly<Record<string, string>>;
+  readonly #program: string;
   #child: ChildProcess | null = null;
   #token: string | null = null;
   output = "";
 
-  constructor(env: Readonly<Record<string, string>> = {}) {
+  /** `program`: where it is run from, when not from this clone. */
+  constructor(env: Readonly<Record<string, string>> = {}, program = REPO) {
+    this.#program = program;
     this.dataDir = mkdtempSync(join(tmpdir(), "modelport-e2e-"));
     this.#env = env;
   }
@@ -91,7 +94,7 @@ export class Platform {
   }
 
   async start(): Promise<this> {
-    const child = spawn(process.execPath, [join(REPO, "src/start.js"), "up"], {
+    const child = spawn(process.execPath, [join(this.#program, "src/start.js"), "up"], {
       cwd: REPO,
       env: this.environment,
       stdio: ["ignore", "pipe", "pipe"],
@@ -110,6 +113,11 @@ export class Platform {
 
   /** Ends it as Ctrl-C does, one that was started detached with `down`, and checks that nothing stays behind. */
   async stop(): Promise<void> {
+    await this.stopButKeepFiles();
+    rmSync(this.dataDir, { recursive: true, force: true });
+  }
+
+  async stopButKeepFiles(): Promise<void> {
     const child = this.#child;
     if (child !== null && child.exitCode === null && child.signalCode === null) {
       const ended = new Promise((done) => child.once("exit", done));
@@ -123,7 +131,6 @@ export class Platform {
     ).catch(() => {
       expect(processesOf(this.dataDir), "processes left behind").toEqual([]);
     });
-    rmSync(this.dataDir, { recursive: true, force: true });
   }
 
   /** `kill -9` of the supervisor. */
@@ -192,7 +199,7 @@ export class Platform {
 
   /** Runs the command line against this platform. */
   cli(...args: readonly string[]): Promise<Finished> {
-    return this.run(process.execPath, [join(REPO, "src/start.js"), ...args]);
+    return this.run(process.execPath, [join(this.#program, "src/start.js"), ...args]);
   }
 
   /** Runs a command to its end, with this platform's settings. */

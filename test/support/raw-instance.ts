@@ -43,7 +43,7 @@ export const startRawInstance = async (): Promise<RawInstance> => {
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
     const recorded: Recorded = { bytes: "", rest: "", requests: 0, isClosed: false };
-    instance.connections.push(recorded);
+    let isKnown = false;
     let isAnsweredEarly = false;
     const reply = (answer: Reply): void => {
       socket.write(answer.bytes, "latin1");
@@ -60,6 +60,11 @@ export const startRawInstance = async (): Promise<RawInstance> => {
     };
     socket.on("data", (chunk: Buffer) => {
       const text = chunk.toString("latin1");
+      // The gateway's own probes have connections of their own, and are nobody's business here.
+      if (!isKnown && text.includes("\r\nUser-Agent: modelport-probe\r\n"))
+        return void socket.write(OK, "latin1");
+      if (!isKnown) instance.connections.push(recorded);
+      isKnown = true;
       recorded.bytes += text;
       recorded.rest += text;
       if (instance.onHead !== null) {

@@ -499,6 +499,7 @@ export class ServiceMachine {
         drainTimeoutMs: 1000,
         instanceConcurrency: 64,
         queueMax: 256,
+        queueAgeMs: 10_000,
       },
     });
     const loop = createLoop<ServiceId>({

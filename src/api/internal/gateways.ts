@@ -10,19 +10,25 @@ import type { ApiDeps } from "../deps.ts";
 
 const WAIT_MS_MAX = 60_000;
 
+const gatewayId = z.string().min(1).max(128);
 const tableQuery = z.object({
-  gateway: z.string().min(1).max(128),
+  gateway: gatewayId,
   /** -1: none applied yet. */
   applied: z
     .string()
     .regex(/^(-1|\d{1,15})$/, "a table version, or -1")
     .transform(Number),
   wait_ms: queryInteger(0, WAIT_MS_MAX, 0),
+  /** Gateways that are known dead; once or several times. */
+  replaces: z
+    .union([gatewayId, z.array(gatewayId).max(64)])
+    .optional()
+    .transform((ids) => (ids === undefined ? [] : [ids].flat())),
 });
 
 const count = z.int().min(0);
 const usageReport = z.object({
-  gateway: z.string().min(1).max(128),
+  gateway: gatewayId,
   sequence: count,
   services: z.array(z.object({ id: z.string().max(64), invocations: count, failures: count })).max(100_000),
 });
@@ -39,7 +45,7 @@ export const gatewayRoutes = (app: App, deps: ApiDeps, closing: AbortSignal): vo
   };
 
   app.get("/internal/table", { schema: { hide: true, querystring: tableQuery } }, async (request, reply) => {
-    const { gateway, applied, wait_ms: waitMs } = request.query;
+    const { gateway, applied, wait_ms: waitMs, replaces } = request.query;
     const left = new AbortController();
     reply.raw.once("close", () => left.abort());
     const ended = AbortSignal.any([left.signal, closing]);
@@ -47,6 +53,8 @@ export const gatewayRoutes = (app: App, deps: ApiDeps, closing: AbortSignal): vo
     const current = await routes.version();
     // A version from the future is of another data directory: nothing is acknowledged by it.
     if (applied >= 0 && applied <= current) await routes.acknowledge(gateway, applied, deps.clock.now());
+    // After its own acknowledgement: until then the dead one's held for it.
+    for (const dead of replaces) if (dead !== gateway) await routes.forget(dead);
 
     let changed = new AbortController();
     const stop = changes.onChange(() => changed.abort());
@@ -77,7 +85,7 @@ export const gatewayRoutes = (app: App, deps: ApiDeps, closing: AbortSignal): vo
 
   app.delete(
     "/internal/gateways/:gateway",
-    { schema: { hide: true, params: z.object({ gateway: z.string().min(1).max(128) }) } },
+    { schema: { hide: true, params: z.object({ gateway: gatewayId }) } },
     async (request, reply) => {
       await routes.forget(request.params.gateway);
       return reply.code(204).send(null);
