@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { dirname, join } from "node:path";
 import type { AddressFile, LaunchSpec } from "../core/launch.ts";
 import { systemClock } from "../telemetry/clock.ts";
+import { sayTo } from "../telemetry/log-file.ts";
 import { Front } from "./front.ts";
 import { Pool } from "./pool.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
@@ -17,7 +18,7 @@ import { startWorkerWith } from "./worker.ts";
 export const runModelserver = async (specPath: string): Promise<void> => {
   const spec = JSON.parse(readFileSync(specPath, "utf8")) as LaunchSpec;
   const log = (text: string): void => {
-    process.stderr.write(`${new Date(systemClock.now()).toISOString()} modelserver: ${text}\n`);
+    sayTo(2, `${new Date(systemClock.now()).toISOString()} modelserver: ${text}\n`);
   };
   const pythonDir = findPythonDir(import.meta.dirname);
   const workDir = join(spec.scratchDir, "work");
