@@ -1,4 +1,13 @@
-import { ftruncateSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, rmdirSync, writeSync } from "node:fs";
+import {
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
