@@ -103,6 +103,8 @@ export const CATALOGUE = {
   ),
   API_NOT_FOUND: def<{ path: string }>(404, "route", (p) => `API ${p.path} does not exist.`),
   REQUEST_MALFORMED: def<Because>(400, "client", (p) => p.reason),
+  EXPECTATION_FAILED: def(417, "client", () => "The only expectation supported is 100-continue."),
+  VERSION_NOT_SUPPORTED: def(505, "client", () => "The versions of HTTP supported are 1.0 and 1.1."),
   URI_TOO_LONG: def(414, "client", () => "Request URI too large."),
   HEADERS_TOO_LARGE: def(494, "client", () => "Request headers too large."),
   REQUEST_INCOMPLETE: def<{ limitMs: number }>(

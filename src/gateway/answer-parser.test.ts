@@ -8,9 +8,9 @@ const read = (
 ): { status: number; headers: string[]; body: string; complete: boolean; used: number; ended: boolean } => {
   const got = { status: 0, headers: [] as string[], body: "", complete: false, used: 0, ended: false };
   const parser = new AnswerParser({
-    onHead: (status, _reason, headers) => {
-      got.status = status;
-      got.headers = headers;
+    onHead: (head) => {
+      got.status = head.status;
+      got.headers = [...head.fields];
     },
     onBody: (chunk) => (got.body += chunk.toString("latin1")),
     onComplete: () => (got.complete = true),

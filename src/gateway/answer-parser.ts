@@ -2,12 +2,31 @@
  * An incremental, strict parser of HTTP/1.x answers, for the upstream side only. node:http's client costs twice what the
  * rest of the hop does (bench/hop), and this side needs little: one answer at a time, framing, nothing rebuilt.
  *
- * head → (1xx: head again) → body by length | body by chunks → trailers | body to close → complete. Whatever two parsers
- * could read differently (both framings, repeated lengths, bare CR or LF, folded lines) is an error, never a guess.
+ * head → (1xx: head again) → body (http1/body-decoder.ts) → complete. Whatever two parsers could read differently (both
+ * framings, repeated lengths, bare CR or LF, folded lines) is an error, never a guess.
  */
+import { fieldName } from "./headers.ts";
+import { BodyDecoder, Malformed } from "./http1/body-decoder.ts";
+import type { BodyEvents } from "./http1/body-decoder.ts";
+import { trimmed } from "./http1/request-head.ts";
+
+export { Malformed as AnswerMalformed } from "./http1/body-decoder.ts";
+
+export interface AnswerHead {
+  readonly status: number;
+  readonly reason: string;
+  /** Names and values alternating, as sent. */
+  readonly fields: readonly string[];
+  /** The Connection field. */
+  readonly connection: string | undefined;
+  /** Of the body, as told; null when it comes in chunks or to the connection's end. */
+  readonly length: number | null;
+  readonly hasDate: boolean;
+}
+
 export interface AnswerEvents {
-  /** Final answer only; 1xx answers are skipped. `headers` alternates names and values. */
-  onHead(status: number, reason: string, headers: string[]): void;
+  /** Final answer only; 1xx answers are skipped. */
+  onHead(head: AnswerHead): void;
   /** `isLast` when this completes a body of known length: onComplete follows at once. */
   onBody(chunk: Buffer, isLast: boolean): void;
   onComplete(): void;
@@ -21,29 +40,24 @@ export interface Persistence {
   readonly timeoutMs: number | null;
 }
 
-export class AnswerMalformed extends Error {}
-
 const HEAD_BYTES_MAX = 64 * 1024;
-const LINE_BYTES_MAX = 4 * 1024;
-const TRAILER_BYTES_MAX = 16 * 1024;
+/** Interim answers before the final one: more than this is no server that means well. */
+const INTERIM_MAX = 16;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: (.*))?$/;
-const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const FORBIDDEN = /[^\t\r\n\x20-\x7e\x80-\xff]/;
+const FORBIDDEN = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?:^|[^\r])\n/;
 const DIGITS = /^\d{1,15}$/;
-const CHUNK_SIZE = /^([0-9a-fA-F]{1,13})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/;
 const KEEP_ALIVE_TIMEOUT = /(?:^|[,;\s])timeout=(\d{1,6})/i;
 
-type State = "head" | "length" | "chunk-size" | "chunk-data" | "chunk-end" | "trailers" | "to-close" | "done";
-
-export class AnswerParser {
-  #events: AnswerEvents;
-  #state: State = "done";
+export class AnswerParser implements BodyEvents {
+  readonly #events: AnswerEvents;
+  readonly #decoder = new BodyDecoder(this);
+  #state: "head" | "body" | "done" = "done";
   #isHead = false;
-  #remaining = 0;
   #held: Buffer | null = null;
-  #trailerBytes = 0;
-  #persistence: { reusable: boolean; timeoutMs: number | null } = { reusable: false, timeoutMs: null };
+  #interim = 0;
+  #reusable = false;
+  #timeoutMs: number | null = null;
 
   constructor(events: AnswerEvents) {
     this.#events = events;
@@ -54,12 +68,14 @@ export class AnswerParser {
     this.#state = "head";
     this.#isHead = requestMethod === "HEAD";
     this.#held = null;
-    this.#persistence = { reusable: false, timeoutMs: null };
+    this.#interim = 0;
+    this.#reusable = false;
+    this.#timeoutMs = null;
   }
 
   /** Meaningful once complete. */
   get persistence(): Persistence {
-    return this.#persistence;
+    return { reusable: this.#reusable, timeoutMs: this.#timeoutMs };
   }
 
   /** Feeds bytes. Returns how many belong to this answer; throws AnswerMalformed. */
@@ -72,154 +88,104 @@ export class AnswerParser {
       this.#held = null;
     }
     let at = 0;
-    while (at < data.length && this.#state !== "done") {
-      const next = this.#step(data, at, carried);
-      if (next < 0) {
+    while (this.#state === "head" && at < data.length) {
+      const end = data.indexOf("\r\n\r\n", Math.max(at, carried - 3), "latin1");
+      if ((end < 0 ? data.length : end) - at > HEAD_BYTES_MAX) throw new Malformed("header too large");
+      if (end < 0) {
         this.#held = data.subarray(at);
         return bytes.length;
       }
-      at = next;
+      this.#readHead(data.toString("latin1", at, end));
+      at = end + 4;
     }
+    if (this.#state === "body") at = this.#decoder.push(data, at);
     return at - carried;
   }
 
   /** The connection has ended. True when the answer is complete with that. */
   end(): boolean {
-    if (this.#state !== "to-close") return false;
-    this.#complete();
-    return true;
+    return this.#state === "body" && this.#decoder.end();
   }
 
-  /** Consumes from `at`; returns the next position, or -1 when more bytes are needed. */
-  #step(data: Buffer, at: number, carried: number): number {
-    switch (this.#state) {
-      case "head": {
-        const end = data.indexOf("\r\n\r\n", Math.max(at, carried - 3), "latin1");
-        if ((end < 0 ? data.length : end) - at > HEAD_BYTES_MAX)
-          throw new AnswerMalformed("header too large");
-        if (end < 0) return -1;
-        this.#readHead(data.toString("latin1", at, end));
-        return end + 4;
-      }
-      case "length":
-      case "chunk-data": {
-        const take = Math.min(this.#remaining, data.length - at);
-        this.#remaining -= take;
-        const chunk = data.subarray(at, at + take);
-        if (this.#remaining === 0 && this.#state === "chunk-data") this.#state = "chunk-end";
-        const isLast = this.#remaining === 0 && this.#state === "length";
-        this.#events.onBody(chunk, isLast);
-        if (isLast) this.#complete();
-        return at + take;
-      }
-      case "to-close":
-        this.#events.onBody(at === 0 ? data : data.subarray(at), false);
-        return data.length;
-      case "chunk-size": {
-        const line = this.#line(data, at);
-        if (line === null) return -1;
-        const size = CHUNK_SIZE.exec(line)?.[1];
-        if (size === undefined) throw new AnswerMalformed("bad chunk size");
-        this.#remaining = parseInt(size, 16);
-        this.#trailerBytes = 0;
-        this.#state = this.#remaining === 0 ? "trailers" : "chunk-data";
-        return at + line.length + 2;
-      }
-      case "chunk-end":
-        if (data.length - at < 2) return -1;
-        if (data[at] !== 13 || data[at + 1] !== 10) throw new AnswerMalformed("chunk longer than its size");
-        this.#state = "chunk-size";
-        return at + 2;
-      case "trailers": {
-        // Trailers are read to their end and dropped: nothing here would merge them safely.
-        const line = this.#line(data, at);
-        if (line === null) return -1;
-        this.#trailerBytes += line.length + 2;
-        if (this.#trailerBytes > TRAILER_BYTES_MAX) throw new AnswerMalformed("trailers too large");
-        if (line === "") this.#complete();
-        return at + line.length + 2;
-      }
-      case "done":
-        return at;
-    }
+  onBody(chunk: Buffer, isLast: boolean): void {
+    this.#events.onBody(chunk, isLast);
   }
 
-  #line(data: Buffer, at: number): string | null {
-    const end = data.indexOf("\r\n", at, "latin1");
-    if ((end < 0 ? data.length : end) - at > LINE_BYTES_MAX) throw new AnswerMalformed("line too long");
-    return end < 0 ? null : data.toString("latin1", at, end);
-  }
-
-  #complete(): void {
+  onBodyEnd(): void {
     this.#state = "done";
     this.#events.onComplete();
   }
 
   #readHead(text: string): void {
-    if (FORBIDDEN.test(text)) throw new AnswerMalformed("control characters in the header");
-    const lines = text.split("\r\n");
-    const status = STATUS_LINE.exec(lines[0] ?? "");
-    if (status === null) throw new AnswerMalformed("bad status line");
+    if (FORBIDDEN.test(text)) throw new Malformed("control characters in the header");
+    let end = text.indexOf("\r\n");
+    if (end < 0) end = text.length;
+    const status = STATUS_LINE.exec(text.slice(0, end));
+    if (status === null) throw new Malformed("bad status line");
     const code = Number(status[2]);
-    const headers: string[] = [];
+    const isModern = status[1] === "1";
+    const fields: string[] = [];
     let length: number | null = null;
     let chunked = false;
-    let keepAlive = status[1] === "1";
-    let timeoutMs: number | null = null;
-    for (let i = 1; i < lines.length; i += 1) {
-      const line = lines[i] ?? "";
-      const colon = line.indexOf(":");
-      const name = line.slice(0, Math.max(colon, 0));
-      if (!FIELD_NAME.test(name) || line.includes("\r") || line.includes("\n")) {
-        throw new AnswerMalformed("bad header line");
-      }
-      const value = line.slice(colon + 1).trim();
-      headers.push(name, value);
-      switch (name.length) {
-        case 14:
-          if (name.toLowerCase() !== "content-length") break;
-          if (length !== null || !DIGITS.test(value)) throw new AnswerMalformed("bad content-length");
+    let hasDate = false;
+    let connection: string | undefined;
+    let at = end + 2;
+    while (at < text.length) {
+      end = text.indexOf("\r\n", at);
+      if (end < 0) end = text.length;
+      const colon = text.indexOf(":", at);
+      const field = colon < 0 || colon >= end ? null : fieldName(text.slice(at, colon));
+      if (field === null) throw new Malformed("bad header line");
+      const value = trimmed(text, colon + 1, end);
+      fields.push(text.slice(at, colon), value);
+      switch (field.lower) {
+        case "content-length":
+          if (length !== null || !DIGITS.test(value)) throw new Malformed("bad content-length");
           length = Number(value);
           break;
-        case 17:
-          if (name.toLowerCase() !== "transfer-encoding") break;
-          if (chunked || value.toLowerCase() !== "chunked")
-            throw new AnswerMalformed("unknown transfer-encoding");
+        case "transfer-encoding":
+          if (chunked || value.toLowerCase() !== "chunked") throw new Malformed("unknown transfer-encoding");
           chunked = true;
           break;
-        case 10: {
-          const lower = name.toLowerCase();
-          if (lower === "connection") {
-            const options = value.toLowerCase();
-            if (options.includes("close")) keepAlive = false;
-            else if (status[1] === "0" && options.includes("keep-alive")) keepAlive = true;
-          } else if (lower === "keep-alive") {
-            const seconds = KEEP_ALIVE_TIMEOUT.exec(value)?.[1];
-            if (seconds !== undefined) timeoutMs = Number(seconds) * 1000;
-          }
+        case "connection":
+          connection = connection === undefined ? value : `${connection},${value}`;
+          break;
+        case "keep-alive": {
+          const seconds = KEEP_ALIVE_TIMEOUT.exec(value)?.[1];
+          if (seconds !== undefined) this.#timeoutMs = Number(seconds) * 1000;
           break;
         }
+        case "date":
+          hasDate = true;
+          break;
         default:
       }
+      at = end + 2;
     }
     // A switch of protocols was never asked for: `Upgrade` does not cross the gateway.
-    if (code === 101) throw new AnswerMalformed("unasked upgrade");
-    if (code < 200) return;
-    if (chunked && length !== null) throw new AnswerMalformed("both content-length and transfer-encoding");
+    if (code === 101) throw new Malformed("unasked upgrade");
+    if (code < 200) {
+      this.#interim += 1;
+      if (this.#interim > INTERIM_MAX) throw new Malformed("too many interim answers");
+      return;
+    }
+    if (chunked && length !== null) throw new Malformed("both content-length and transfer-encoding");
     const bodiless = this.#isHead || code === 204 || code === 304;
     const toClose = !bodiless && !chunked && length === null;
-    this.#persistence = { reusable: keepAlive && !toClose, timeoutMs };
-    this.#remaining = length ?? 0;
-    if (bodiless || length === 0) this.#state = "length";
-    else this.#state = toClose ? "to-close" : chunked ? "chunk-size" : "length";
-    // RFC 9110 §8.6: a 204 has no length, and a client that believed one would wait for it.
-    const told = code === 204 && length !== null ? withoutLength(headers) : headers;
-    this.#events.onHead(code, status[3] ?? "", told);
-    if (bodiless || length === 0) this.#complete();
+    this.#reusable = !toClose && persists(connection, isModern);
+    this.#state = "body";
+    this.#decoder.begin(
+      toClose ? "to-close" : chunked && !bodiless ? "chunked" : "length",
+      bodiless ? 0 : (length ?? 0),
+    );
+    this.#events.onHead({ status: code, reason: status[3] ?? "", fields, connection, length, hasDate });
+    if (this.#decoder.isDone) this.onBodyEnd();
   }
 }
 
-const withoutLength = (headers: readonly string[]): string[] => {
-  const index = headers.findIndex((text, i) => i % 2 === 0 && text.toLowerCase() === "content-length");
-  return headers.toSpliced(index, 2);
+const persists = (connection: string | undefined, isModern: boolean): boolean => {
+  if (connection === undefined) return isModern;
+  const options = connection.toLowerCase().split(",");
+  if (options.some((option) => option.trim() === "close")) return false;
+  return isModern || options.some((option) => option.trim() === "keep-alive");
 };

@@ -1,13 +1,11 @@
 /**
- * Answers the gateway gives itself, and the two things every exchange needs around them: a request id and an orderly end
- * for a request body nobody wants.
+ * Answers the gateway gives itself, and what every answer needs: a request id, a Date.
  */
 import { randomFillSync } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { renderGateway, renderIam } from "../contract/modelarts/errors.ts";
 import type { Plane } from "../contract/modelarts/errors.ts";
 import type { AppError } from "../core/errors.ts";
-import type { Timer } from "./timer.ts";
+import type { Exchange } from "./exchange.ts";
 
 const SANE_ID = /^[A-Za-z0-9_-]{1,128}$/;
 
@@ -26,48 +24,82 @@ const newRequestId = (): string => {
 };
 
 /** The caller's X-Request-Id when it is harmless in logs and headers, else a new one (32 hex, §7.1). */
-export const requestIdOf = (request: Pick<IncomingMessage, "headers">): string => {
-  const given = request.headers["x-request-id"];
-  return typeof given === "string" && SANE_ID.test(given) ? given : newRequestId();
+export const requestIdOf = (given: string | undefined): string =>
+  given !== undefined && SANE_ID.test(given) ? given : newRequestId();
+
+let dateSecond = -1;
+let dateText = "";
+/** The Date field of this second, as a line (RFC 9110 §6.6.1). `now`: epoch ms. */
+export const dateLine = (now: number): string => {
+  const second = Math.floor(now / 1000);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    dateText = `Date: ${new Date(now).toUTCString()}\r\n`;
+  }
+  return dateText;
 };
 
-/** How long the rest of a refused request is read and thrown away before the connection is cut. */
-const DISCARD_MS = 5_000;
-
-/**
- * Reads on after an answer that came before the end of the request. Closing at once would reset the connection and
- * could take the answer from a client that is still writing.
- */
-export const discardRest = (request: IncomingMessage, timer: Timer): void => {
-  if (request.complete || request.destroyed) return;
-  request.resume();
-  const limit = timer.after(DISCARD_MS, () => request.socket.destroy());
-  request.once("close", () => limit.cancel());
+const REASONS: Readonly<Record<number, string>> = {
+  200: "OK",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  414: "URI Too Long",
+  417: "Expectation Failed",
+  429: "Too Many Requests",
+  494: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
 };
+export const reasonOf = (status: number): string => REASONS[status] ?? "Refused";
 
 /** Bodies by plane; the identity API (`/v3`) has an envelope of its own. */
-export const renderError = (error: AppError, requestId: string, plane: Plane, url: string): string =>
+export const renderError = (error: AppError, requestId: string, plane: Plane, target: string): string =>
   JSON.stringify(
-    plane === "control" && /^\/v3(?:\.0)?\//.test(url)
+    plane === "control" && /^\/v3(?:\.0)?\//.test(target)
       ? renderIam(error)
       : renderGateway(error, requestId, plane),
   );
 
-/** Sends an error; `fields` are additional header names and values. Nothing may have been sent before. */
-export const sendError = (
-  response: ServerResponse,
-  error: AppError,
-  context: { requestId: string; plane: Plane; url: string; fields?: readonly string[] },
+export interface AnswerContext {
+  readonly requestId: string;
+  readonly plane: Plane;
+  /** Epoch ms. */
+  readonly now: number;
+  /** Further header lines, each ended by CRLF. */
+  readonly lines?: string;
+}
+
+/** Answers with a text; nothing may have been sent before. */
+export const sendText = (
+  exchange: Exchange,
+  answer: { readonly status: number; readonly type: string; readonly text: string },
+  context: Pick<AnswerContext, "requestId" | "now" | "lines">,
 ): void => {
-  const body = renderError(error, context.requestId, context.plane, context.url);
-  response.writeHead(error.status, [
-    "Content-Type",
-    "application/json",
-    "Content-Length",
-    String(Buffer.byteLength(body)),
-    "X-Request-Id",
-    context.requestId,
-    ...(context.fields ?? []),
-  ]);
-  response.end(body);
+  const body = Buffer.from(answer.text);
+  exchange.sendHead(
+    answer.status,
+    reasonOf(answer.status),
+    `${dateLine(context.now)}Content-Type: ${answer.type}\r\nX-Request-Id: ${context.requestId}\r\n${context.lines ?? ""}`,
+    body.length,
+  );
+  exchange.end(body);
 };
+
+export const sendError = (exchange: Exchange, error: AppError, context: AnswerContext): void =>
+  sendText(
+    exchange,
+    {
+      status: error.status,
+      type: "application/json",
+      text: renderError(error, context.requestId, context.plane, exchange.target),
+    },
+    context,
+  );

@@ -1,116 +1,202 @@
 /**
- * Everything that is not a prediction goes to control over its private socket, streaming both ways. Not a hot path:
- * node:http's own client does it. Credentials and the Host field pass; control authenticates for itself.
+ * Everything that is not a prediction goes to control over its private socket, streaming both ways. Credentials and the
+ * Host field pass; control authenticates for itself. A call may take as long as bytes keep moving.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import { fail } from "../core/errors.ts";
-import { discardRest, requestIdOf, sendError } from "./answer.ts";
-import { answerHeaders, controlHeaders } from "./headers.ts";
+import type { AppError } from "../core/errors.ts";
+import { dateLine, requestIdOf, sendError } from "./answer.ts";
+import type { AnswerHead } from "./answer-parser.ts";
+import type { Exchange, ExchangeListener } from "./exchange.ts";
+import { answerLines, controlLines, forwardedFor } from "./headers.ts";
+import { outcomeOf } from "./record.ts";
 import type { AccessLog } from "./record.ts";
-import type { Timer } from "./timer.ts";
-
-// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB).
-const { Agent, request: httpRequest } = process.getBuiltinModule("node:http");
+import type { Timer, TimerHandle } from "./timer.ts";
+import { UpstreamPool } from "./upstream.ts";
+import type { UpstreamConnection, UpstreamFailure, UpstreamListener } from "./upstream.ts";
 
 export interface ControlProxyDeps {
   readonly socketPath: string;
   readonly accessLog: AccessLog;
   readonly clock: Clock;
   readonly timer: Timer;
-  readonly isClosing: () => boolean;
 }
 
 export interface ControlProxy {
-  forward(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void;
+  forward(exchange: Exchange): void;
   close(): void;
 }
 
+/** A call without a byte in either direction for this long is given up: a hanging control holds nobody for ever. */
+const STILL_MS = 120_000;
+
 export const createControlProxy = (deps: ControlProxyDeps): ControlProxy => {
-  const agent = new Agent({ keepAlive: true });
+  const pool = new UpstreamPool(`unix:${deps.socketPath}`, {
+    timer: deps.timer,
+    monotonicMs: () => deps.clock.monotonicMs(),
+  });
   return {
-    forward: (request, response, expectsContinue) => {
-      const requestId = requestIdOf(request);
-      const startedAt = deps.clock.monotonicMs();
-      const client = request.socket.remoteAddress ?? "";
-      const call = httpRequest({
-        socketPath: deps.socketPath,
-        agent,
-        method: request.method,
-        path: request.url,
-        headers: controlHeaders(request, requestId, client),
-      });
-      const closing = (): string[] => (deps.isClosing() ? ["Connection", "close"] : []);
-      let bytesIn = 0;
-      let bytesOut = 0;
-      let error: "CONTROL_UNAVAILABLE" | null = null;
-      call.on("response", (answer) => {
-        const fields = [...answerHeaders(answer.rawHeaders), "X-Request-Id", requestId, ...closing()];
-        response.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? "", fields);
-        answer.on("data", (chunk: Buffer) => {
-          bytesOut += chunk.length;
-        });
-        answer.on("error", () => response.destroy());
-        answer.pipe(response);
-        answer.on("end", () => discardRest(request, deps.timer));
-      });
-      call.on("error", () => {
-        if (response.headersSent || response.destroyed) return void response.destroy();
-        error = "CONTROL_UNAVAILABLE";
-        request.unpipe(call);
-        sendError(response, fail(error, {}), {
-          requestId,
-          plane: "control",
-          url: request.url ?? "",
-          fields: ["Retry-After", "2", ...closing()],
-        });
-        discardRest(request, deps.timer);
-      });
-      request.on("error", () => call.destroy());
-      response.once("close", () => {
-        if (!response.writableFinished) call.destroy();
-        const status = response.headersSent ? response.statusCode : 499;
-        const isCut = !response.writableFinished;
-        const url = request.url ?? "";
-        const question = url.indexOf("?");
-        deps.accessLog.write({
-          time: new Date(deps.clock.now()).toISOString(),
-          request_id: requestId,
-          client,
-          method: request.method ?? "",
-          path: question < 0 ? url : url.slice(0, question),
-          status,
-          outcome: isCut
-            ? "aborted"
-            : status < 300
-              ? "2xx"
-              : status < 400
-                ? "3xx"
-                : status < 500
-                  ? "4xx"
-                  : "5xx",
-          owner: error !== null || status >= 500 ? "platform" : isCut || status >= 400 ? "client" : "none",
-          error,
-          project: null,
-          user: null,
-          service: null,
-          version: null,
-          instance: null,
-          attempts: 1,
-          bytes_in: bytesIn,
-          bytes_out: bytesOut,
-          auth_ms: 0,
-          queue_ms: 0,
-          upstream_ms: 0,
-          total_ms: Math.round((deps.clock.monotonicMs() - startedAt) * 10) / 10,
-        });
-      });
-      if (expectsContinue) response.writeContinue();
-      request.on("data", (chunk: Buffer) => {
-        bytesIn += chunk.length;
-      });
-      request.pipe(call);
-    },
-    close: () => agent.destroy(),
+    forward: (exchange) => new ControlCall(deps, pool, exchange).start(),
+    close: () => pool.close(),
   };
 };
+
+class ControlCall implements ExchangeListener, UpstreamListener {
+  readonly #deps: ControlProxyDeps;
+  readonly #pool: UpstreamPool;
+  readonly #exchange: Exchange;
+  readonly #requestId: string;
+  readonly #startedAt: number;
+  #connection: UpstreamConnection | null = null;
+  #isSent = false;
+  #lastMoveAt: number;
+  #watch: TimerHandle | null = null;
+  #lastChunk: Buffer | null = null;
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #error: AppError | null = null;
+
+  constructor(deps: ControlProxyDeps, pool: UpstreamPool, exchange: Exchange) {
+    this.#deps = deps;
+    this.#pool = pool;
+    this.#exchange = exchange;
+    this.#requestId = requestIdOf(exchange.known.requestId);
+    this.#startedAt = deps.clock.monotonicMs();
+    this.#lastMoveAt = this.#startedAt;
+  }
+
+  start(): void {
+    const exchange = this.#exchange;
+    exchange.listener = this;
+    exchange.pauseBody();
+    this.#watchStillness();
+    // What has a body cannot be sent again, so it goes on a connection that control does not take for idle.
+    this.#connection = exchange.bodyLength === 0 ? this.#pool.take() : this.#pool.fresh();
+    this.#connection.begin(this, exchange.method);
+  }
+
+  #watchStillness(): void {
+    this.#watch = this.#deps.timer.after(STILL_MS, () => {
+      if (this.#deps.clock.monotonicMs() - this.#lastMoveAt >= STILL_MS) return this.#giveUp();
+      this.#watchStillness();
+    });
+  }
+
+  onReady(): void {
+    const { method, target, fields, known, peer, bodyLength } = this.#exchange;
+    const framing =
+      bodyLength === null ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${bodyLength}\r\n`;
+    const head = `${method} ${target} HTTP/1.1\r\n${controlLines(fields, known)}X-Request-Id: ${this.#requestId}\r\nX-Forwarded-For: ${forwardedFor(known, peer)}\r\n${framing}\r\n`;
+    const early = this.#early;
+    this.#early = [];
+    this.#connection?.send(head, early, bodyLength === null);
+    this.#isSent = true;
+    if (this.#exchange.isReceived) return this.#connection?.endRequest();
+    if (this.#exchange.expectsContinue) this.#exchange.sendContinue();
+    this.#exchange.resumeBody();
+  }
+
+  /** What came of the body together with the head, before control's socket was connected. */
+  #early: Buffer[] = [];
+
+  onBody(chunk: Buffer): void {
+    this.#bytesIn += chunk.length;
+    this.#lastMoveAt = this.#deps.clock.monotonicMs();
+    if (!this.#isSent) this.#early.push(chunk);
+    else if (this.#connection !== null && !this.#connection.writeBody(chunk)) this.#exchange.pauseBody();
+  }
+
+  onBodyEnd(): void {
+    if (this.#isSent) this.#connection?.endRequest();
+  }
+
+  onWritable(): void {
+    this.#exchange.resumeBody();
+  }
+
+  onHead(head: AnswerHead): void {
+    const date = head.hasDate ? "" : dateLine(this.#deps.clock.now());
+    const lines = `${answerLines(head.fields, head.connection)}${date}X-Request-Id: ${this.#requestId}\r\n`;
+    this.#exchange.sendHead(head.status, head.reason, lines, head.length);
+  }
+
+  onAnswer(chunk: Buffer, isLast: boolean): void {
+    this.#bytesOut += chunk.length;
+    this.#lastMoveAt = this.#deps.clock.monotonicMs();
+    if (isLast) this.#lastChunk = chunk;
+    else if (!this.#exchange.write(chunk)) this.#connection?.pause();
+  }
+
+  onRead(): void {
+    this.#exchange.flush();
+  }
+
+  onDrain(): void {
+    this.#connection?.resume();
+  }
+
+  onComplete(): void {
+    this.#connection = null;
+    this.#exchange.resumeBody();
+    this.#exchange.end(this.#lastChunk);
+  }
+
+  onFailure(failure: UpstreamFailure): void {
+    this.#connection = null;
+    if (failure.kind === "lost" && failure.reused && this.#exchange.bodyLength === 0) {
+      // Control closed an idle connection in this moment: once more, on a connection of its own.
+      this.#isSent = false;
+      this.#connection = this.#pool.fresh();
+      return this.#connection.begin(this, this.#exchange.method);
+    }
+    this.#giveUp();
+  }
+
+  #giveUp(): void {
+    const exchange = this.#exchange;
+    this.#connection?.destroy();
+    this.#connection = null;
+    this.#error = fail("CONTROL_UNAVAILABLE", {});
+    if (exchange.isHeadSent) return exchange.destroy();
+    sendError(exchange, this.#error, {
+      requestId: this.#requestId,
+      plane: "control",
+      now: this.#deps.clock.now(),
+      lines: "Retry-After: 2\r\n",
+    });
+    exchange.resumeBody();
+  }
+
+  onClose(isWhole: boolean): void {
+    this.#watch?.cancel();
+    this.#connection?.destroy();
+    this.#connection = null;
+    const { accessLog, clock } = this.#deps;
+    const exchange = this.#exchange;
+    const status = exchange.isHeadSent ? exchange.status : 499;
+    const isOurs = this.#error !== null || status >= 500;
+    accessLog.write({
+      time: clock.now(),
+      request_id: this.#requestId,
+      client: exchange.peer,
+      method: exchange.method,
+      target: exchange.target,
+      status,
+      outcome: isWhole ? outcomeOf(status) : "aborted",
+      owner: isOurs ? "platform" : !isWhole || status >= 400 ? "client" : "none",
+      error: this.#error?.code ?? null,
+      project: null,
+      user: null,
+      service: null,
+      version: null,
+      instance: null,
+      attempts: 1,
+      bytes_in: this.#bytesIn,
+      bytes_out: this.#bytesOut,
+      auth_ms: 0,
+      queue_ms: 0,
+      upstream_ms: 0,
+      total_ms: Math.round((clock.monotonicMs() - this.#startedAt) * 10) / 10,
+    });
+  }
+}

@@ -1,11 +1,39 @@
 /**
- * Which header fields cross the gateway. Hop-by-hop fields and those the Connection field names end here, in both
- * directions; credentials for this platform end here on the way in.
+ * Header fields: which are known, which cross the gateway, and their form as lines. Hop-by-hop fields and those the
+ * Connection field names end here, in both directions; credentials for this platform end here on the way in.
  *
  * Names are compared case-insensitively and with `_` read as `-`: CGI-style servers (WSGI) cannot tell the two apart, so
- * `X_Request_Id` would otherwise pass for the field the gateway sets.
+ * `X_Request_Id` would otherwise pass for the field the gateway sets. Only the exact spelling is *believed*, though.
  */
-import type { IncomingMessage } from "node:http";
+
+/** What the gateway itself reads of a request, joined with ", " where a field came more than once. */
+export interface KnownFields {
+  connection?: string;
+  contentLength?: string;
+  contentType?: string;
+  expect?: string;
+  forwardedFor?: string;
+  host?: string;
+  requestId?: string;
+  token?: string;
+  traceparent?: string;
+  tracestate?: string;
+  transferEncoding?: string;
+}
+
+const KNOWN: Readonly<Record<string, keyof KnownFields>> = {
+  connection: "connection",
+  "content-length": "contentLength",
+  "content-type": "contentType",
+  expect: "expect",
+  "x-forwarded-for": "forwardedFor",
+  host: "host",
+  "x-request-id": "requestId",
+  "x-auth-token": "token",
+  traceparent: "traceparent",
+  tracestate: "tracestate",
+  "transfer-encoding": "transferEncoding",
+};
 
 const HOP_BY_HOP = [
   "connection",
@@ -44,79 +72,75 @@ const CONTROL_DROPPED: ReadonlySet<string> = new Set([
   "x-forwarded-for",
 ]);
 
-/** Not passed back. `x-request-id` is the gateway's; content-length is kept, node:http then does not chunk. */
-const ANSWER_DROPPED: ReadonlySet<string> = new Set([...HOP_BY_HOP, "x-request-id"]);
+/** Not passed back: `x-request-id` is the gateway's, and the framing is told apart from the fields. */
+const ANSWER_DROPPED: ReadonlySet<string> = new Set([...HOP_BY_HOP, "x-request-id", "content-length"]);
 
-/** Folding a name costs more than looking it up, and callers send the same few dozen spellings. Bounded. */
+/** All there is to know of a field name. */
+export interface FieldName {
+  /** Lower case. */
+  readonly lower: string;
+  readonly known: keyof KnownFields | null;
+  readonly toInstance: boolean;
+  readonly toControl: boolean;
+  readonly toCaller: boolean;
+}
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** Reading a name costs more than looking it up, and callers send the same few dozen spellings. Bounded. */
 const MEMO_MAX = 2_000;
-const memoOf = (dropped: ReadonlySet<string>): ((name: string) => boolean) => {
-  const memo = new Map<string, boolean>();
-  return (name) => {
-    const known = memo.get(name);
-    if (known !== undefined) return known;
-    const verdict = dropped.has(name.toLowerCase().replaceAll("_", "-"));
-    if (memo.size < MEMO_MAX) memo.set(name, verdict);
-    return verdict;
+const memo = new Map<string, FieldName>();
+
+/** Null when `name` is not a field name (RFC 9110 §5.1). */
+export const fieldName = (name: string): FieldName | null => {
+  const remembered = memo.get(name);
+  if (remembered !== undefined) return remembered;
+  if (!TOKEN.test(name)) return null;
+  const lower = name.toLowerCase();
+  const folded = lower.replaceAll("_", "-");
+  const field: FieldName = {
+    lower,
+    known: KNOWN[lower] ?? null,
+    toInstance: !REQUEST_DROPPED.has(folded),
+    toControl: !CONTROL_DROPPED.has(folded),
+    toCaller: !ANSWER_DROPPED.has(folded),
   };
+  if (memo.size < MEMO_MAX && name.length <= 64) memo.set(name, field);
+  return field;
 };
-const isDroppedFromRequest = memoOf(REQUEST_DROPPED);
-const isDroppedForControl = memoOf(CONTROL_DROPPED);
-const isDroppedFromAnswer = memoOf(ANSWER_DROPPED);
 
 /** The fields a Connection value names, lower-case; null for the usual `keep-alive` or `close` alone. */
 const nominated = (connection: string | undefined): ReadonlySet<string> | null => {
-  if (connection === undefined) return null;
-  if (/^(?:keep-alive|close)$/i.test(connection)) return null;
+  if (connection === undefined || connection === "keep-alive" || connection === "close") return null;
   return new Set(connection.split(",").map((name) => name.trim().toLowerCase()));
 };
 
-/** The forwardable fields of a request as header lines, each ended by CRLF. `raw` alternates names and values. */
-export const requestHeaderLines = (raw: readonly string[], connection: string | undefined): string => {
+const forwardable = (
+  fields: readonly string[],
+  connection: string | undefined,
+  direction: "toInstance" | "toControl" | "toCaller",
+): string => {
   const named = nominated(connection);
   let lines = "";
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] ?? "";
-    if (isDroppedFromRequest(name) || (named !== null && named.has(name.toLowerCase()))) continue;
-    lines += `${name}: ${raw[i + 1] ?? ""}\r\n`;
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    const field = fieldName(name);
+    if (field === null || !field[direction] || (named !== null && named.has(field.lower))) continue;
+    lines += `${name}: ${fields[i + 1] ?? ""}\r\n`;
   }
   return lines;
 };
 
+/** The forwardable fields of a request as header lines, each ended by CRLF. */
+export const requestLines = (fields: readonly string[], known: KnownFields): string =>
+  forwardable(fields, known.connection, "toInstance");
+
+export const controlLines = (fields: readonly string[], known: KnownFields): string =>
+  forwardable(fields, known.connection, "toControl");
+
+/** The fields of an answer that go back to the caller. `connection`: the answer's own Connection field. */
+export const answerLines = (fields: readonly string[], connection: string | undefined): string =>
+  forwardable(fields, connection, "toCaller");
+
 /** The value for X-Forwarded-For: what came, then who we see. */
-export const forwardedFor = (request: IncomingMessage, peer: string): string => {
-  const before = request.headers["x-forwarded-for"];
-  return before === undefined ? peer : `${String(before)}, ${peer}`;
-};
-
-/** The fields of a request to control, names and values alternating, with its framing made explicit. */
-export const controlHeaders = (request: IncomingMessage, requestId: string, peer: string): string[] => {
-  const { rawHeaders, headers } = request;
-  const named = nominated(headers.connection);
-  const kept: string[] = [];
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] ?? "";
-    if (isDroppedForControl(name) || (named !== null && named.has(name.toLowerCase()))) continue;
-    kept.push(name, rawHeaders[i + 1] ?? "");
-  }
-  kept.push("X-Request-Id", requestId, "X-Forwarded-For", forwardedFor(request, peer));
-  if (headers["transfer-encoding"] !== undefined) kept.push("Transfer-Encoding", "chunked");
-  else kept.push("Content-Length", headers["content-length"] ?? "0");
-  return kept;
-};
-
-/** The fields of an instance's answer that go back to the caller, names and values alternating. */
-export const answerHeaders = (raw: readonly string[]): string[] => {
-  let connection: string | undefined;
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    if (raw[i]?.toLowerCase() !== "connection") continue;
-    connection = connection === undefined ? raw[i + 1] : `${connection},${raw[i + 1] ?? ""}`;
-  }
-  const named = nominated(connection);
-  const kept: string[] = [];
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] ?? "";
-    if (isDroppedFromAnswer(name) || (named !== null && named.has(name.toLowerCase()))) continue;
-    kept.push(name, raw[i + 1] ?? "");
-  }
-  return kept;
-};
+export const forwardedFor = (known: KnownFields, peer: string): string =>
+  known.forwardedFor === undefined ? peer : `${known.forwardedFor}, ${peer}`;

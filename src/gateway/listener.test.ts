@@ -69,14 +69,22 @@ describe("strict HTTP", () => {
     expect(await sendRaw(world.port, long)).toMatch(/^HTTP\/1\.1 414 /);
   });
 
-  test("ends a request whose chunks turn out bad, with the instance's half aborted", async () => {
+  test("refuses a body whose chunks turn out bad, and no instance hears of it", async () => {
+    const before = reached.length;
+    const answer = await sendRaw(world.port, post("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\nzz\r\n"));
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(reached.length).toBe(before);
+  });
+
+  test("ends a streamed body whose chunks turn out bad, with the instance's half aborted", async () => {
     const before = reached.length;
     const socket = connect(world.port, "127.0.0.1");
     let answer = "";
     socket.on("data", (bytes: Buffer) => (answer += bytes.toString()));
     socket.on("error", () => undefined);
     const closed = new Promise((resolve) => socket.once("close", resolve));
-    socket.write(post("Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n"));
+    const size = 300 * 1024;
+    socket.write(post("Transfer-Encoding: chunked\r\n", `${size.toString(16)}\r\n${"a".repeat(size)}\r\n`));
     await until(() => reached.length > before);
     socket.write("zz\r\n");
     await closed;

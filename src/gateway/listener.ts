@@ -1,170 +1,180 @@
 /**
- * The front door: one node:http server with strict limits, and the switch by target. One outcome for each odd request:
+ * The front door: accepts connections within bounds, and switches by target. docs/http.md says what becomes of every
+ * odd request; the reading itself is in http1/.
  *
- *   two Content-Lengths, Content-Length with Transfer-Encoding, bad chunks, bare LF, control bytes   400, connection closed (llhttp)
- *   a transfer coding other than chunked, absolute-form, `.`/`..` segments, raw non-ASCII, bad escapes 400
- *   headers over 128 KB 494; target over 32 KB 414; headers slower than 10 s 408; all closing or keeping as HTTP allows
- *   Upgrade: ignored, as the field does not cross the gateway; CONNECT: connection closed
- *   Expect: 100-continue answered when the body is wanted, other expectations 417 (node:http)
- *   trailers: read and dropped, both ways; 1xx from an instance: dropped; HEAD, 204, 304: no body whatever is sent
+ *   headers over 128 KB 494; target over 32 KB 414; headers slower than 10 s 408; anything malformed 400: all closing
+ *   connections over the limit are closed at once; idle ones after 65 s
  */
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { createServer } from "node:net";
+import type { Server, Socket } from "node:net";
 import { fail } from "../core/errors.ts";
 import type { AppError } from "../core/errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { discardRest, renderError, requestIdOf, sendError } from "./answer.ts";
+import { dateLine, reasonOf, renderError, requestIdOf, sendError, sendText } from "./answer.ts";
 import type { ControlProxy } from "./control-proxy.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Exchange } from "./exchange.ts";
+import { CallerConnection } from "./http1/caller-connection.ts";
+import type { DoorRefusal } from "./http1/caller-connection.ts";
 import { Prediction } from "./prediction.ts";
 import type { PredictionDeps } from "./prediction.ts";
 import { readTarget } from "./target.ts";
 
-// Not imported: an `import` of node:http runs its lazy exports, which load fetch and WebSocket (15 MB).
-const { createServer } = process.getBuiltinModule("node:http");
-
-const HEADER_BYTES_MAX = 128 * 1024;
-const HEADERS_TIMEOUT_MS = 10_000;
-const KEEP_ALIVE_MS = 65_000;
 const CONNECTIONS_MAX = 10_000;
+const SWEEP_MS = 1_000;
 
 export interface ListenerDeps extends PredictionDeps {
   readonly control: ControlProxy;
-  readonly metrics: Metrics;
   /** Control's own metrics in the same text form; "" when it does not answer. Never rejects. */
   readonly controlMetrics: () => Promise<string>;
+  readonly isClosing: () => boolean;
   readonly logger: Logger;
 }
 
-export const createListener = (deps: ListenerDeps): Server => {
-  /** The answer a connection is at, for errors the parser finds in the middle of one. */
-  const current = new WeakMap<Socket, ServerResponse>();
+export class Listener {
+  readonly #deps: ListenerDeps;
+  readonly #connections = new Set<CallerConnection>();
+  #sweptAt: number;
+  readonly server: Server;
 
-  const refuse = (
-    request: IncomingMessage,
-    response: ServerResponse,
-    error: AppError,
-    isPrediction: boolean,
-  ): void => {
-    sendError(response, error, {
-      requestId: requestIdOf(request),
-      plane: isPrediction ? "inference" : "control",
-      url: request.url ?? "",
-      fields: deps.isClosing() ? ["Connection", "close"] : [],
+  constructor(deps: ListenerDeps) {
+    this.#deps = deps;
+    this.#sweptAt = deps.clock.monotonicMs();
+    this.server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.server.maxConnections = CONNECTIONS_MAX;
+    this.#sweepLater();
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Idle connections end now, the others with their answers. */
+  closeIdle(): void {
+    for (const connection of this.#connections) connection.closeIfIdle();
+  }
+
+  closeAll(): void {
+    for (const connection of this.#connections) connection.socket.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    this.#connections.add(
+      new CallerConnection(socket, {
+        handle: (exchange) => this.#guarded(exchange),
+        refusal: (refusal) => this.#refusal(refusal),
+        sweptAt: () => this.#sweptAt,
+        isClosing: this.#deps.isClosing,
+        onClosed: (connection) => this.#connections.delete(connection),
+      }),
+    );
+  }
+
+  /** One timer for the times of all connections: they are of seconds, and there may be thousands. */
+  #sweepLater(): void {
+    this.#deps.timer.after(SWEEP_MS, () => {
+      this.#sweptAt = this.#deps.clock.monotonicMs();
+      for (const connection of this.#connections) connection.expire(this.#sweptAt);
+      this.#sweepLater();
     });
-    discardRest(request, deps.timer);
-  };
+  }
 
-  const sendText = (
-    request: IncomingMessage,
-    response: ServerResponse,
-    answer: { status: number; type: string; text: string },
-  ): void => {
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return refuse(request, response, fail("METHOD_NOT_ALLOWED", { method: request.method ?? "" }), false);
+  #guarded(exchange: Exchange): void {
+    try {
+      this.#handle(exchange);
+    } catch (error) {
+      // A defect of ours must cost this request only.
+      this.#deps.logger.error({ err: error, target: exchange.target }, "request failed");
+      if (exchange.isHeadSent) exchange.destroy();
+      else this.#refuse(exchange, fail("INTERNAL", {}), true);
     }
-    response.writeHead(answer.status, [
-      "Content-Type",
-      answer.type,
-      "Content-Length",
-      String(Buffer.byteLength(answer.text)),
-      "Cache-Control",
-      "no-store",
-      "X-Request-Id",
-      requestIdOf(request),
-    ]);
-    response.end(answer.text);
-    discardRest(request, deps.timer);
-  };
+  }
 
-  /** Own health: serving depends on a table, not on control, so a control that is down is told and not an error. */
-  const health = (): { status: number; type: string; text: string } => {
-    const { version } = deps.table;
-    const text = JSON.stringify({
-      status: version === null ? "starting" : "ok",
-      table: version,
-      control: deps.metrics.isControlReachable ? "reachable" : "unreachable",
-    });
-    return { status: version === null ? 503 : 200, type: "application/json", text };
-  };
-
-  const handle = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
-    const url = request.url ?? "";
-    const target = readTarget(url);
-    const encoding = request.headers["transfer-encoding"];
-    if (encoding !== undefined && encoding.toLowerCase() !== "chunked") {
-      const reason = "The only transfer coding supported is chunked.";
-      return refuse(request, response, fail("REQUEST_MALFORMED", { reason }), target.kind === "prediction");
-    }
+  #handle(exchange: Exchange): void {
+    const target = readTarget(exchange.target);
     switch (target.kind) {
       case "prediction":
-        return new Prediction(deps, request, response, target, expectsContinue).start();
+        return new Prediction(this.#deps, exchange, target).start();
       case "control":
-        return deps.control.forward(request, response, expectsContinue);
+        return this.#deps.control.forward(exchange);
       case "service-missing":
-        return refuse(request, response, fail("SERVICE_ID_MISSING", {}), true);
+        return this.#refuse(exchange, fail("SERVICE_ID_MISSING", {}), true);
       case "health":
-        return sendText(request, response, health());
+        return this.#sendText(exchange, this.#health());
       case "metrics":
-        void deps.controlMetrics().then((ofControl) =>
-          sendText(request, response, {
+        void this.#deps.controlMetrics().then((ofControl) =>
+          this.#sendText(exchange, {
             status: 200,
             type: "text/plain; version=0.0.4; charset=utf-8",
-            text: deps.metrics.render() + ofControl,
+            text: this.#deps.metrics.render() + ofControl,
           }),
         );
         return;
       case "internal":
-        return refuse(request, response, fail("ROUTE_NOT_FOUND", {}), false);
+        return this.#refuse(exchange, fail("ROUTE_NOT_FOUND", {}), false);
       case "too-long":
-        return refuse(request, response, fail("URI_TOO_LONG", {}), url.startsWith("/v1/infers/"));
+        return this.#refuse(exchange, fail("URI_TOO_LONG", {}), exchange.target.startsWith("/v1/infers/"));
       case "malformed":
-        return refuse(request, response, fail("REQUEST_MALFORMED", target), url.startsWith("/v1/infers/"));
+        return this.#refuse(
+          exchange,
+          fail("REQUEST_MALFORMED", target),
+          exchange.target.startsWith("/v1/infers/"),
+        );
     }
-  };
+  }
 
-  const guarded = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
-    current.set(request.socket, response);
-    try {
-      handle(request, response, expectsContinue);
-    } catch (error) {
-      // A defect of ours must cost this request only.
-      deps.logger.error({ err: error, url: request.url }, "request failed");
-      if (response.headersSent) response.destroy();
-      else refuse(request, response, fail("INTERNAL", {}), true);
+  #refuse(exchange: Exchange, error: AppError, isPrediction: boolean): void {
+    sendError(exchange, error, {
+      requestId: requestIdOf(exchange.known.requestId),
+      plane: isPrediction ? "inference" : "control",
+      now: this.#deps.clock.now(),
+    });
+  }
+
+  #sendText(exchange: Exchange, answer: { status: number; type: string; text: string }): void {
+    if (exchange.method !== "GET" && exchange.method !== "HEAD") {
+      return this.#refuse(exchange, fail("METHOD_NOT_ALLOWED", { method: exchange.method }), false);
     }
-  };
+    sendText(exchange, answer, {
+      requestId: requestIdOf(exchange.known.requestId),
+      now: this.#deps.clock.now(),
+      lines: "Cache-Control: no-store\r\n",
+    });
+  }
 
-  const server = createServer({
-    maxHeaderSize: HEADER_BYTES_MAX,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    // Bodies are bounded by each prediction's deadline; uploads to control may take as long as they progress.
-    requestTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    connectionsCheckingInterval: 2_000,
-    insecureHTTPParser: false,
-    noDelay: true,
-  });
-  server.maxConnections = CONNECTIONS_MAX;
-  server.on("request", (request, response) => guarded(request, response, false));
-  server.on("checkContinue", (request, response) => guarded(request, response, true));
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    const response = current.get(socket as Socket);
-    const isBusy = response !== undefined && !response.writableFinished && response.headersSent;
-    if (error.code === "ECONNRESET" || !socket.writable || isBusy) return void socket.destroy();
-    const refusal = refusalOf(error.code);
-    const requestId = requestIdOf({ headers: {} });
-    const body = renderError(refusal, requestId, "inference", "");
-    // The parser cannot go on from here, so this is written by hand and ends the connection.
-    socket.end(
-      `HTTP/1.1 ${refusal.status} ${refusal.status === 400 ? "Bad Request" : "Refused"}\r\nConnection: close\r\nX-Request-Id: ${requestId}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
-  });
-  return server;
-};
+  /** Own health: serving depends on a table, not on control, so a control that is down is told and not an error. */
+  #health(): { status: number; type: string; text: string } {
+    const { version } = this.#deps.table;
+    const text = JSON.stringify({
+      status: version === null ? "starting" : "ok",
+      table: version,
+      control: this.#deps.metrics.isControlReachable ? "reachable" : "unreachable",
+    });
+    return { status: version === null ? 503 : 200, type: "application/json", text };
+  }
 
-const refusalOf = (code: string | undefined): AppError => {
-  if (code === "HPE_HEADER_OVERFLOW") return fail("HEADERS_TOO_LARGE", {});
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return fail("REQUEST_INCOMPLETE", { limitMs: HEADERS_TIMEOUT_MS });
-  return fail("REQUEST_MALFORMED", { reason: "The request is not valid HTTP/1.1." });
+  /** A request that cannot be read has no exchange: its answer is written as it is, and ends the connection. */
+  #refusal(refusal: DoorRefusal): string {
+    const error = refusalError(refusal);
+    const requestId = requestIdOf(undefined);
+    const body = renderError(error, requestId, "inference", "");
+    this.#deps.metrics.count(null, "", "4xx", "client", 0);
+    return `HTTP/1.1 ${error.status} ${reasonOf(error.status)}\r\n${dateLine(this.#deps.clock.now())}Content-Type: application/json\r\nX-Request-Id: ${requestId}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`;
+  }
+}
+
+const refusalError = (refusal: DoorRefusal): AppError => {
+  switch (refusal.kind) {
+    case "malformed":
+      return fail("REQUEST_MALFORMED", refusal);
+    case "method":
+      return fail("METHOD_NOT_ALLOWED", refusal);
+    case "expectation":
+      return fail("EXPECTATION_FAILED", {});
+    case "version":
+      return fail("VERSION_NOT_SUPPORTED", {});
+    case "too-large":
+      return fail("HEADERS_TOO_LARGE", {});
+    case "late":
+      return fail("REQUEST_INCOMPLETE", refusal);
+  }
 };

@@ -11,7 +11,8 @@ import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
 import { createControlClient } from "./control-client.ts";
 import { createControlProxy } from "./control-proxy.ts";
 import { followTable, loadTable } from "./follow.ts";
-import { createListener } from "./listener.ts";
+import { HeldBytes } from "./held-bytes.ts";
+import { Listener } from "./listener.ts";
 import { Metrics } from "./metrics.ts";
 import { AccessLog } from "./record.ts";
 import { Table } from "./table.ts";
@@ -63,14 +64,14 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     accessLog,
     clock,
     timer,
-    isClosing: () => isClosing,
   });
-  const server = createListener({
+  const listener = new Listener({
     table,
     authenticator: new Authenticator(() => clock.now(), TOKENS_PER_GENERATION),
     metrics,
     accessLog,
     usage,
+    held: new HeldBytes(),
     clock,
     timer,
     bodyBytesMax: options.bodyBytesMax,
@@ -93,6 +94,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     logger,
   });
 
+  const { server } = listener;
   const follow = { table, control, clock, logger, metrics, tableFile: options.tableFile, gatewayId };
   await loadTable(follow);
   server.listen({ host: options.host, port: options.port, backlog: 1024 });
@@ -109,11 +111,11 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     const isOver = { value: false };
     const sweep = (): void => {
       if (isOver.value) return;
-      server.closeIdleConnections();
+      listener.closeIdle();
       timer.after(CLOSE_SWEEP_MS, sweep);
     };
     sweep();
-    const limit = timer.after(options.predictTimeoutMs + 1_000, () => server.closeAllConnections());
+    const limit = timer.after(options.predictTimeoutMs + 1_000, () => listener.closeAll());
     await closed;
     isOver.value = true;
     limit.cancel();

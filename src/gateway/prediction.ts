@@ -1,23 +1,31 @@
 /**
  * One prediction from head to record:
  *
- *   arrived → authenticated → routed → (waiting ⇄) admitted → sent → answering → over
+ *   arrived → authenticated → routed → gathering the body → (waiting ⇄) admitted → sent → answering → over
  *
- * Every exit goes through #abandon (what is held is given back, once) and ends in #onClose (the record). Nothing is
- * held in memory but what is between two sockets: each direction pauses its source while its sink is full.
+ * Every exit goes through #abandon (what is held is given back, once) and ends in onClose (the record). A body is
+ * gathered before a slot is taken, so a caller that sends slowly costs no instance anything; of a body larger than
+ * HELD_PER_REQUEST_MAX that much, the rest is streamed and has to keep coming. Answers are never held: each direction
+ * pauses its source while its sink is full.
  *
- * Sent again to another instance: when no connection came about, and when a reused connection was lost before the
- * answer's first byte to a GET, HEAD or OPTIONS without body (RFC 9112 §9.3.1). Never otherwise: a model may have run.
+ * Sent again, to any instance: when no connection came about, and, once, when a *reused* connection was lost before the
+ * answer's first byte, right after the request was written: that is the server closing an idle connection in this very
+ * moment, not a model at work (upstream.ts). What was streamed cannot be sent again and uses a fresh connection.
+ * Never otherwise: a model may have run.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { fail } from "../core/errors.ts";
 import type { AppError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { GroupState, InstanceState, Waiter } from "./admit.ts";
-import { discardRest, requestIdOf, sendError } from "./answer.ts";
-import type { Authenticator } from "./authenticate.ts";
-import { answerHeaders, forwardedFor, requestHeaderLines } from "./headers.ts";
+import { dateLine, requestIdOf, sendError } from "./answer.ts";
+import type { AnswerHead } from "./answer-parser.ts";
+import type { Authenticator, Caller } from "./authenticate.ts";
+import type { Exchange, ExchangeListener } from "./exchange.ts";
+import { answerLines, forwardedFor, requestLines } from "./headers.ts";
+import { HELD_PER_REQUEST_MAX } from "./held-bytes.ts";
+import type { HeldBytes } from "./held-bytes.ts";
 import type { Metrics, Outcome, Owner } from "./metrics.ts";
+import { outcomeOf } from "./record.ts";
 import type { AccessLog } from "./record.ts";
 import type { ServiceState, Table } from "./table.ts";
 import type { Timer, TimerHandle } from "./timer.ts";
@@ -30,36 +38,39 @@ export interface PredictionDeps {
   readonly metrics: Metrics;
   readonly accessLog: AccessLog;
   readonly usage: Usage;
+  readonly held: HeldBytes;
   readonly clock: Clock;
   readonly timer: Timer;
   readonly bodyBytesMax: number;
   readonly predictTimeoutMs: number;
-  /** True while the gateway is closing: answers then end their connection. */
-  readonly isClosing: () => boolean;
 }
 
 /** What a caller is told when no instance is ready; the next table may come any moment. */
 const NO_INSTANCE_RETRY_SECONDS = 2;
 const REPEATABLE = new Set(["GET", "HEAD", "OPTIONS"]);
 const WITH_EMPTY_BODY = new Set(["POST", "PUT", "PATCH"]);
+/** A reused connection lost later than this after the request was written was not lost to the keep-alive race. */
+const RACE_MS = 1_000;
+/**
+ * How fast a body has to come while it costs others something: while it is streamed to an instance, whose slot it holds,
+ * and while memory for bodies is tight. Looked at this often.
+ */
+const PACE_MS = 5_000;
+const PACE_BYTES = 5 * 16 * 1024;
+
 const ownerOfAnswer = (status: number): Owner =>
   status >= 500 ? "upstream" : status >= 400 ? "client" : "none";
-const outcomeOf = (status: number): Outcome =>
-  status < 300 ? "2xx" : status < 400 ? "3xx" : status < 500 ? "4xx" : "5xx";
-const ignore = (): void => undefined;
 const tenths = (ms: number): number => Math.round(ms * 10) / 10;
 
-export class Prediction implements Waiter, UpstreamListener {
+export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   readonly #deps: PredictionDeps;
-  readonly #request: IncomingMessage;
-  readonly #response: ServerResponse;
+  readonly #exchange: Exchange;
   readonly #target: { readonly serviceId: string; readonly path: string };
   readonly #requestId: string;
-  readonly #expectsContinue: boolean;
   readonly #startedAt: number;
   #deadline: TimerHandle | null = null;
 
-  #caller: { readonly user: string; readonly project: string } | null = null;
+  #caller: Caller | null = null;
   #service: ServiceState | null = null;
   #group: GroupState | null = null;
   #isWaiting = false;
@@ -67,13 +78,13 @@ export class Prediction implements Waiter, UpstreamListener {
   #instanceId: string | null = null;
   #connection: UpstreamConnection | null = null;
   #attempts = 0;
+  #hasRaced = false;
 
-  /** Null: chunked. */
-  #contentLength: number | null = 0;
-  #isReadingBody = false;
-  #isBodySent = false;
-  #isCorked = false;
-  #hasContinued = false;
+  /** The body as far as it is kept, to be sent (again). */
+  #body: Buffer[] = [];
+  #heldBytes = 0;
+  #phase: "gathering" | "gathered" | "streaming" | "over" = "gathering";
+  #pace: TimerHandle | null = null;
   #bytesIn = 0;
   #bytesOut = 0;
   /** The end of the answer, between onBody and the onComplete that follows at once. */
@@ -81,6 +92,7 @@ export class Prediction implements Waiter, UpstreamListener {
 
   #authenticatedAt = 0;
   #admittedAt = 0;
+  #sentAt = 0;
   #headAt = 0;
   #error: AppError | null = null;
   /** Set when the answer is cut off after its head. */
@@ -88,32 +100,22 @@ export class Prediction implements Waiter, UpstreamListener {
 
   constructor(
     deps: PredictionDeps,
-    request: IncomingMessage,
-    response: ServerResponse,
+    exchange: Exchange,
     target: { readonly serviceId: string; readonly path: string },
-    expectsContinue: boolean,
   ) {
     this.#deps = deps;
-    this.#request = request;
-    this.#response = response;
+    this.#exchange = exchange;
     this.#target = target;
-    this.#expectsContinue = expectsContinue;
-    this.#requestId = requestIdOf(request);
+    this.#requestId = requestIdOf(exchange.known.requestId);
     this.#startedAt = deps.clock.monotonicMs();
   }
 
   start(): void {
-    const { deps, request } = { deps: this.#deps, request: this.#request };
-    this.#response.once("close", () => this.#onClose());
-    // Without a listener an aborted upload would be an uncaught error; #onClose does what is to be done.
-    request.on("error", ignore);
+    const { deps, exchange } = { deps: this.#deps, exchange: this.#exchange };
+    exchange.listener = this;
     this.#deadline = deps.timer.after(deps.predictTimeoutMs, () => this.#onDeadline());
-    if (deps.table.version === null) return this.#fail(fail("NOT_READY", {}), ["Retry-After", "1"]);
-    const token = request.headers["x-auth-token"];
-    const verdict = deps.authenticator.authenticate(
-      typeof token === "string" ? token : undefined,
-      deps.table.trust,
-    );
+    if (deps.table.version === null) return this.#fail(fail("NOT_READY", {}), 1);
+    const verdict = deps.authenticator.authenticate(exchange.known.token, deps.table.trust);
     this.#authenticatedAt = deps.clock.monotonicMs();
     if (!verdict.ok) return this.#fail(verdict.error);
     this.#caller = verdict.caller;
@@ -123,48 +125,88 @@ export class Prediction implements Waiter, UpstreamListener {
       return this.#fail(fail("ROUTE_NOT_FOUND", {}));
     }
     this.#service = service;
-    const framing = this.#readFraming();
-    if (framing !== null) return this.#fail(framing);
-    this.#seek();
-  }
-
-  /** node:http has refused what is ambiguous, the listener any coding but chunked. */
-  #readFraming(): AppError | null {
-    const { headers } = this.#request;
-    if (headers["transfer-encoding"] !== undefined) {
-      this.#contentLength = null;
-      return null;
+    const { bodyLength } = exchange;
+    if (bodyLength === 0) {
+      this.#phase = "gathered";
+      return this.#seek();
     }
-    this.#contentLength = Number(headers["content-length"] ?? 0);
-    return this.#contentLength > this.#deps.bodyBytesMax ? this.#tooLarge() : null;
+    if (bodyLength !== null && bodyLength > deps.bodyBytesMax) return this.#fail(this.#tooLarge());
+    // What would be refused anyway is refused before its body is read.
+    const refusal = this.#refusal();
+    if (refusal !== null) return refusal();
+    if (exchange.expectsContinue) exchange.sendContinue();
   }
 
   #tooLarge(): AppError {
     return fail("BODY_TOO_LARGE", { limitBytes: this.#deps.bodyBytesMax });
   }
 
+  // --- the request's body -----------------------------------------------------------------------------------------
+
+  onBody(chunk: Buffer): void {
+    this.#bytesIn += chunk.length;
+    if (this.#phase === "over" || this.#phase === "gathered") return;
+    if (this.#bytesIn > this.#deps.bodyBytesMax) return this.#fail(this.#tooLarge());
+    if (this.#phase === "streaming" && this.#connection !== null && this.#sentAt > 0) {
+      if (!this.#connection.writeBody(chunk)) this.#exchange.pauseBody();
+      return;
+    }
+    if (!this.#deps.held.tryAdd(chunk.length)) {
+      const id = this.#service?.route.id ?? "";
+      return this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds: 1 }), 1);
+    }
+    this.#heldBytes += chunk.length;
+    this.#body.push(chunk);
+    if (this.#pace === null && this.#bytesIn !== this.#exchange.bodyLength) this.#watchPace(0);
+    if (this.#phase !== "gathering" || this.#heldBytes < HELD_PER_REQUEST_MAX) return;
+    if (this.#bytesIn === this.#exchange.bodyLength) return;
+    this.#phase = "streaming";
+    this.#exchange.pauseBody();
+    this.#seek();
+  }
+
+  onBodyEnd(): void {
+    if (this.#phase === "gathering") {
+      this.#phase = "gathered";
+      this.#seek();
+    } else if (this.#phase === "streaming") {
+      this.#pace?.cancel();
+      if (this.#connection !== null && this.#sentAt > 0) this.#connection.endRequest();
+    }
+  }
+
+  #letGo(): void {
+    this.#body = [];
+    this.#deps.held.remove(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
   // --- admission --------------------------------------------------------------------------------------------------
+
+  /** How the table of this moment would refuse the request, or null when a group takes requests. */
+  #refusal(): (() => void) | null {
+    const service = this.#deps.table.service(this.#target.serviceId);
+    if (service === undefined) return () => this.#fail(fail("ROUTE_NOT_FOUND", {}));
+    this.#service = service;
+    const { id, state } = service.route;
+    if (state === "stopped") return () => this.#fail(fail("SERVICE_STOPPED", { id }));
+    return null;
+  }
 
   /** Asks the table of this moment for a group and the group for a slot. */
   #seek(): void {
-    const service = this.#deps.table.service(this.#target.serviceId);
-    if (service === undefined) return this.#fail(fail("ROUTE_NOT_FOUND", {}));
-    this.#service = service;
-    const { id, state } = service.route;
-    if (state === "stopped") return this.#fail(fail("SERVICE_STOPPED", { id }));
-    const group = service.choose();
-    if (group === null) {
-      return this.#fail(fail("NO_INSTANCE", { id }), ["Retry-After", String(NO_INSTANCE_RETRY_SECONDS)]);
-    }
+    const refusal = this.#refusal();
+    if (refusal !== null) return refusal();
+    const service = this.#service;
+    const id = service?.route.id ?? "";
+    const group = service?.choose() ?? null;
+    if (group === null) return this.#fail(fail("NO_INSTANCE", { id }), NO_INSTANCE_RETRY_SECONDS);
     this.#group = group;
     const instance = group.take();
     if (instance !== null) return this.admitted(instance);
     if (!group.wait(this)) {
       const retryAfterSeconds = group.retryAfterSeconds();
-      return this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds }), [
-        "Retry-After",
-        String(retryAfterSeconds),
-      ]);
+      return this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds }), retryAfterSeconds);
     }
     this.#isWaiting = true;
   }
@@ -180,8 +222,9 @@ export class Prediction implements Waiter, UpstreamListener {
     this.#instanceId = instance.id;
     this.#admittedAt = this.#deps.clock.monotonicMs();
     this.#attempts += 1;
-    this.#connection = instance.pool.take();
-    this.#connection.begin(this, this.#request.method ?? "GET");
+    const { pool } = instance;
+    this.#connection = this.#hasRaced || this.#phase === "streaming" ? pool.fresh() : pool.take();
+    this.#connection.begin(this, this.#exchange.method);
   }
 
   #release(wasUsed: boolean): void {
@@ -197,114 +240,92 @@ export class Prediction implements Waiter, UpstreamListener {
     const { connection, instance } = { connection: this.#connection, instance: this.#instance };
     if (connection === null || instance === null) return;
     instance.markUp();
-    connection.cork();
-    this.#isCorked = true;
-    connection.writeHead(this.#head(instance.pool.authority), this.#contentLength === null);
-    if (this.#contentLength === 0) {
-      this.#isBodySent = true;
-      this.#uncork(connection);
-      return connection.endRequest();
-    }
-    if (this.#expectsContinue && !this.#hasContinued) {
-      this.#hasContinued = true;
-      this.#response.writeContinue();
-    }
-    this.#isReadingBody = true;
-    this.#request.on("data", (chunk: Buffer) => this.#sendBody(chunk));
-    if (this.#contentLength === null) this.#request.on("end", () => this.#endBody());
-    // What has arrived of the body flows in the tick that `on("data")` has queued, so this runs just behind it: head and
-    // body leave in one packet, and a body that is slow to come does not hold the head back.
-    process.nextTick(() => this.#uncork(connection));
+    this.#sentAt = this.#deps.clock.monotonicMs();
+    const length = this.#phase === "gathered" ? this.#heldBytes : this.#exchange.bodyLength;
+    connection.send(this.#head(instance.pool.authority, length), this.#body, length === null);
+    if (this.#phase === "gathered" || this.#exchange.isReceived) return connection.endRequest();
+    // From here on the body passes through; what was kept is on its way.
+    this.#letGo();
+    this.#watchPace(this.#bytesIn);
+    this.#exchange.resumeBody();
   }
 
-  #uncork(connection: UpstreamConnection): void {
-    if (!this.#isCorked || connection !== this.#connection) return;
-    this.#isCorked = false;
-    connection.uncork();
+  /** Looks after a body that has not come whole: slow is fine as long as it costs nobody anything. */
+  #watchPace(bytesBefore: number): void {
+    this.#pace?.cancel();
+    this.#pace = this.#deps.timer.after(PACE_MS, () => {
+      if (this.#exchange.isReceived || this.#phase === "over" || this.#isWaiting) return;
+      const costsOthers = this.#phase === "streaming" || this.#deps.held.isTight;
+      const isSlow = this.#bytesIn - bytesBefore < PACE_BYTES && this.#connection?.isBlocked !== true;
+      if (costsOthers && isSlow) return this.#fail(fail("REQUEST_INCOMPLETE", { limitMs: PACE_MS }));
+      this.#watchPace(this.#bytesIn);
+    });
   }
 
-  #head(authority: string): string {
-    const { headers, rawHeaders, method, socket } = this.#request;
-    const passed = Math.round(this.#deps.clock.monotonicMs() - this.#startedAt);
-    const remaining = Math.max(1, this.#deps.predictTimeoutMs - passed);
-    const peer = socket.remoteAddress ?? "unknown";
-    const length = this.#contentLength;
+  #head(authority: string, length: number | null): string {
+    const { method, fields, known, peer } = this.#exchange;
+    const remaining = Math.max(1, Math.round(this.#deps.predictTimeoutMs - (this.#sentAt - this.#startedAt)));
     const framing =
       length === null
         ? "Transfer-Encoding: chunked\r\n"
-        : length > 0 || WITH_EMPTY_BODY.has(method ?? "")
+        : length > 0 || WITH_EMPTY_BODY.has(method)
           ? `Content-Length: ${length}\r\n`
           : "";
-    return `${method ?? "GET"} ${this.#target.path} HTTP/1.1\r\nHost: ${authority}\r\n${requestHeaderLines(rawHeaders, headers.connection)}X-Request-Id: ${this.#requestId}\r\nX-Request-Deadline-Ms: ${remaining}\r\nX-Forwarded-For: ${forwardedFor(this.#request, peer)}\r\n${framing}\r\n`;
+    return `${method} ${this.#target.path} HTTP/1.1\r\nHost: ${authority}\r\n${requestLines(fields, known)}X-Request-Id: ${this.#requestId}\r\nX-Request-Deadline-Ms: ${remaining}\r\nX-Forwarded-For: ${forwardedFor(known, peer)}\r\n${framing}\r\n`;
   }
 
-  #sendBody(chunk: Buffer): void {
-    this.#bytesIn += chunk.length;
-    const connection = this.#connection;
-    // Refused or answered meanwhile: what still comes is thrown away (discardRest).
-    if (connection === null || this.#isBodySent) return;
-    if (this.#bytesIn > this.#deps.bodyBytesMax) return this.#fail(this.#tooLarge());
-    if (!connection.writeBody(chunk)) this.#request.pause();
-    // With the last byte of a known length the request is complete; node:http would say so a turn later.
-    if (this.#bytesIn === this.#contentLength) this.#endBody();
-    this.#uncork(connection);
-  }
-
-  #endBody(): void {
-    if (this.#isBodySent || this.#connection === null) return;
-    this.#isBodySent = true;
-    const connection = this.#connection;
-    connection.endRequest();
-    this.#uncork(connection);
-  }
-
-  onDrain(): void {
-    if (this.#isReadingBody) this.#request.resume();
+  /** The instance takes bytes again. */
+  onWritable(): void {
+    if (this.#phase === "streaming") this.#exchange.resumeBody();
   }
 
   // --- answer, towards the caller ---------------------------------------------------------------------------------
 
-  onHead(status: number, reason: string, headers: string[]): void {
+  onHead(head: AnswerHead): void {
     this.#headAt = this.#deps.clock.monotonicMs();
-    const fields = answerHeaders(headers);
-    fields.push("X-Request-Id", this.#requestId, "Server-Timing", this.#serverTiming());
-    if (this.#deps.isClosing()) fields.push("Connection", "close");
-    this.#response.writeHead(status, reason, fields);
+    this.#letGo();
+    const date = head.hasDate ? "" : dateLine(this.#deps.clock.now());
+    const lines = `${answerLines(head.fields, head.connection)}${date}X-Request-Id: ${this.#requestId}\r\nServer-Timing: ${this.#serverTiming(this.#headAt)}\r\n`;
+    this.#exchange.sendHead(head.status, head.reason, lines, head.length);
   }
 
-  onBody(chunk: Buffer, isLast: boolean): void {
+  onAnswer(chunk: Buffer, isLast: boolean): void {
     this.#bytesOut += chunk.length;
-    if (isLast) {
-      this.#lastChunk = chunk;
-      return;
-    }
-    // Several chunks may come in one go; one listener is enough for them.
-    if (this.#response.write(chunk) || this.#response.listenerCount("drain") > 0) return;
-    this.#connection?.pause();
-    this.#response.once("drain", () => this.#connection?.resume());
+    if (isLast) this.#lastChunk = chunk;
+    else if (!this.#exchange.write(chunk)) this.#connection?.pause();
+  }
+
+  onRead(): void {
+    this.#exchange.flush();
+  }
+
+  /** The caller takes bytes again. */
+  onDrain(): void {
+    this.#connection?.resume();
   }
 
   onComplete(): void {
     this.#connection = null;
+    this.#phase = "over";
     this.#release(true);
-    // Head, body and end in one call: node:http then makes one write of them without a detour over the next tick.
-    this.#response.end(this.#lastChunk ?? undefined);
-    if (!this.#isBodySent) discardRest(this.#request, this.#deps.timer);
+    this.#exchange.end(this.#lastChunk);
   }
 
   onFailure(failure: UpstreamFailure): void {
     this.#connection = null;
-    this.#isCorked = false;
-    const instances = this.#group?.instances.length ?? 1;
+    const isSent = this.#sentAt > 0;
+    const isRepeatable = !isSent || this.#phase === "gathered";
+    this.#sentAt = isRepeatable ? 0 : this.#sentAt;
     switch (failure.kind) {
       case "dial":
         this.#instance?.markDown();
         this.#release(false);
-        if (this.#attempts < Math.max(1, instances)) return this.#seek();
-        return this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), ["Retry-After", "1"]);
+        if (this.#attempts < Math.max(2, this.#group?.instances.length ?? 1)) return this.#seek();
+        return this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), 1);
       case "lost":
         this.#release(false);
-        if (failure.reused && this.#contentLength === 0 && REPEATABLE.has(this.#request.method ?? "")) {
+        if (failure.reused && isRepeatable && this.#isRace()) {
+          this.#hasRaced = true;
           return this.#seek();
         }
         return this.#fail(fail("UPSTREAM_BROKEN", {}, { cause: failure.cause }));
@@ -313,8 +334,14 @@ export class Prediction implements Waiter, UpstreamListener {
     }
   }
 
-  #serverTiming(): string {
-    const now = this.#deps.clock.monotonicMs();
+  #isRace(): boolean {
+    if (this.#hasRaced) return false;
+    return (
+      REPEATABLE.has(this.#exchange.method) || this.#deps.clock.monotonicMs() - this.#admittedAt < RACE_MS
+    );
+  }
+
+  #serverTiming(now: number): string {
     const t = this.#durations(now);
     return `auth;dur=${t.auth}, queue;dur=${t.queue}, upstream;dur=${t.upstream}, total;dur=${t.total}`;
   }
@@ -333,11 +360,14 @@ export class Prediction implements Waiter, UpstreamListener {
 
   // --- ends -------------------------------------------------------------------------------------------------------
 
-  /** Gives back whatever is held: the connection, the slot, the place in the queue. */
+  /** Gives back whatever is held: the connection, the slot, the place in the queue, the body. */
   #abandon(): void {
+    this.#phase = "over";
+    this.#pace?.cancel();
     const connection = this.#connection;
     this.#connection = null;
     connection?.destroy();
+    this.#letGo();
     this.#release(false);
     if (this.#isWaiting) {
       this.#isWaiting = false;
@@ -345,61 +375,55 @@ export class Prediction implements Waiter, UpstreamListener {
     }
   }
 
-  #fail(error: AppError, fields: readonly string[] = []): void {
+  #fail(error: AppError, retryAfterSeconds: number | null = null): void {
     this.#abandon();
-    if (this.#response.headersSent) {
+    this.#error = error;
+    if (this.#exchange.isHeadSent) {
       // The head has promised another answer; only a cut connection tells the caller that it did not come.
       this.#cutBy = error.owner;
-      this.#error = error;
-      this.#response.destroy();
-      return;
+      return this.#exchange.destroy();
     }
-    this.#error = error;
-    const unread = this.#expectsContinue && !this.#hasContinued;
-    const closing = unread || this.#deps.isClosing() ? ["Connection", "close"] : [];
-    sendError(this.#response, error, {
+    const { clock } = this.#deps;
+    const retryAfter = retryAfterSeconds === null ? "" : `Retry-After: ${retryAfterSeconds}\r\n`;
+    sendError(this.#exchange, error, {
       requestId: this.#requestId,
       plane: "inference",
-      url: this.#request.url ?? "",
-      fields: ["Server-Timing", this.#serverTiming(), ...fields, ...closing],
+      now: clock.now(),
+      lines: `Server-Timing: ${this.#serverTiming(clock.monotonicMs())}\r\n${retryAfter}`,
     });
-    if (!unread) discardRest(this.#request, this.#deps.timer);
+    this.#exchange.resumeBody();
   }
 
   #onDeadline(): void {
-    if (this.#response.writableEnded) {
+    if (this.#exchange.isEnded) {
       // The answer is complete and the caller does not read it.
       this.#cutBy = "client";
-      this.#response.destroy();
-      return;
+      return this.#exchange.destroy();
     }
     const limitMs = this.#deps.predictTimeoutMs;
-    const isUploading = this.#isReadingBody && !this.#isBodySent && !this.#request.complete;
+    const isUploading = !this.#exchange.isReceived && !this.#isWaiting;
     this.#fail(isUploading ? fail("REQUEST_INCOMPLETE", { limitMs }) : fail("UPSTREAM_TIMEOUT", { limitMs }));
   }
 
-  #onClose(): void {
+  onClose(isWhole: boolean): void {
     this.#deadline?.cancel();
     this.#abandon();
     const { metrics, accessLog, usage, clock } = this.#deps;
-    const now = clock.monotonicMs();
-    const isCut = !this.#response.writableFinished;
-    const status = this.#response.headersSent ? this.#response.statusCode : 499;
-    const outcome: Outcome = isCut ? "aborted" : outcomeOf(status);
-    const owner: Owner = isCut ? (this.#cutBy ?? "client") : (this.#error?.owner ?? ownerOfAnswer(status));
+    const exchange = this.#exchange;
+    const status = exchange.isHeadSent ? exchange.status : 499;
+    const outcome: Outcome = isWhole ? outcomeOf(status) : "aborted";
+    const owner: Owner = isWhole ? (this.#error?.owner ?? ownerOfAnswer(status)) : (this.#cutBy ?? "client");
     const service = this.#service?.route.id ?? null;
     const version = this.#group?.route.modelVersion ?? null;
-    const t = this.#durations(now);
+    const t = this.#durations(clock.monotonicMs());
     metrics.count(service, version ?? "", outcome, owner, t.total);
-    if (service !== null) usage.count(service, isCut ? owner !== "client" : status >= 400);
-    const { method, url = "", socket } = this.#request;
-    const question = url.indexOf("?");
+    if (service !== null) usage.count(service, isWhole ? status >= 400 : owner !== "client");
     accessLog.write({
-      time: new Date(clock.now()).toISOString(),
+      time: clock.now(),
       request_id: this.#requestId,
-      client: socket.remoteAddress ?? "",
-      method: method ?? "",
-      path: question < 0 ? url : url.slice(0, question),
+      client: exchange.peer,
+      method: exchange.method,
+      target: exchange.target,
       status,
       outcome,
       owner,

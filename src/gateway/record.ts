@@ -38,6 +38,24 @@ const BATCH_LINES = 256;
 /** What may lie unwritten in a slow log's buffer before records are dropped. */
 const BUFFERED_BYTES_MAX = 4 * 1024 * 1024;
 
+/** What a record is made of. `time`: epoch ms. `target`: with the query, which is not recorded. */
+export type AccessEntry = Omit<AccessRecord, "time" | "path"> & {
+  readonly time: number;
+  readonly target: string;
+};
+
+export const outcomeOf = (status: number): Outcome =>
+  status < 300 ? "2xx" : status < 400 ? "3xx" : status < 500 ? "4xx" : "5xx";
+
+const recordOf = ({ time, target, ...entry }: AccessEntry): AccessRecord => {
+  const question = target.indexOf("?");
+  return {
+    ...entry,
+    time: new Date(time).toISOString(),
+    path: question < 0 ? target : target.slice(0, question),
+  };
+};
+
 export class AccessLog {
   readonly #destination: Writable;
   readonly #metrics: Metrics;
@@ -53,8 +71,8 @@ export class AccessLog {
     this.#destination.on("error", () => undefined);
   }
 
-  write(record: AccessRecord): void {
-    this.#lines.push(JSON.stringify(record));
+  write(entry: AccessEntry): void {
+    this.#lines.push(JSON.stringify(recordOf(entry)));
     if (this.#lines.length >= BATCH_LINES) this.flush();
     else this.#flush ??= this.#timer.after(FLUSH_MS, () => this.flush());
   }

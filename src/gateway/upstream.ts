@@ -2,15 +2,16 @@
  * Connections to one instance: dial, keep-alive pool, one request at a time on each. Knows HTTP's framing and nothing of
  * callers, tables or errors.
  *
- * The keep-alive race: a server may close an idle connection in the moment a request is written to it, and then nothing
- * tells whether it was processed. It is avoided rather than repaired: a connection idles here for at least a second
- * less than the server announces, 1.5 s when it announces nothing (the shortest default of common servers is 2 s).
- * What remains is reported as `lost` with `reused`, and the caller decides (predict.ts repeats only GET and HEAD).
+ * The keep-alive race: a server may close an idle connection in the moment a request is written to it. Mostly avoided:
+ * a connection idles here for at least a second less than the server announces, 1.5 s when it announces nothing (the
+ * shortest default of common servers is 2 s). What remains is reported as `lost` with `reused`, and prediction.ts sends
+ * the request again on a connection of its own; what cannot be sent again goes on a fresh connection from the start,
+ * which no server takes for idle.
  */
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { AnswerMalformed, AnswerParser } from "./answer-parser.ts";
-import type { AnswerEvents } from "./answer-parser.ts";
+import type { AnswerEvents, AnswerHead } from "./answer-parser.ts";
 import type { Timer, TimerHandle } from "./timer.ts";
 
 export type UpstreamFailure =
@@ -25,19 +26,22 @@ export type UpstreamFailure =
 export interface UpstreamListener {
   /** Connected: the request may be written now. */
   onReady(): void;
-  onHead(status: number, reason: string, headers: string[]): void;
-  /** `isLast`: onComplete follows at once. */
-  onBody(chunk: Buffer, isLast: boolean): void;
+  onHead(head: AnswerHead): void;
+  /** Bytes of the answer's body. `isLast`: onComplete follows at once. */
+  onAnswer(chunk: Buffer, isLast: boolean): void;
   onComplete(): void;
   onFailure(failure: UpstreamFailure): void;
+  /** All of one read was told; what was held back may be sent on. Not after the last one. */
+  onRead(): void;
   /** The socket takes request bytes again. */
-  onDrain(): void;
+  onWritable(): void;
 }
 
 const DIAL_TIMEOUT_MS = 2_000;
 const IDLE_MS_UNTOLD = 1_500;
 const IDLE_MS_MAX = 30_000;
 const IDLE_MARGIN_MS = 1_000;
+const JOIN_BYTES_MAX = 16 * 1024;
 
 export interface UpstreamDeps {
   readonly timer: Timer;
@@ -59,17 +63,17 @@ export class UpstreamConnection implements AnswerEvents {
   #chunked = false;
   idleUntil = 0;
 
-  constructor(pool: UpstreamPool, host: string, port: number, deps: UpstreamDeps) {
+  constructor(pool: UpstreamPool, dial: () => Socket, deps: UpstreamDeps) {
     this.#pool = pool;
     this.#parser = new AnswerParser(this);
-    this.#socket = connect({ host, port, noDelay: true });
+    this.#socket = dial();
     this.#dialing = deps.timer.after(DIAL_TIMEOUT_MS, () => this.#fail("dial timed out"));
     this.#socket.on("connect", () => this.#onConnect());
     this.#socket.on("data", (bytes: Buffer) => this.#onData(bytes));
     this.#socket.on("end", () => this.#onEnd());
     this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message));
     this.#socket.on("close", () => this.#fail("closed"));
-    this.#socket.on("drain", () => this.#listener?.onDrain());
+    this.#socket.on("drain", () => this.#listener?.onWritable());
   }
 
   /** Takes the connection for one request; `onReady` comes at once when it is connected. */
@@ -82,33 +86,39 @@ export class UpstreamConnection implements AnswerEvents {
     if (this.#isConnected) listener.onReady();
   }
 
-  /** Writes the request head. `chunked`: the body follows in chunks, else as it is. */
-  writeHead(head: string, chunked: boolean): void {
+  /**
+   * Writes the request's head and what there is of its body, in one piece where it is small: a second write costs more
+   * than copying 16 KB. `chunked`: the body goes in chunks, else as it is.
+   */
+  send(head: string, body: readonly Buffer[], chunked: boolean): void {
     this.#chunked = chunked;
-    this.#socket.write(head, "latin1");
+    const [first] = body;
+    if (first === undefined) this.#socket.write(head, "latin1");
+    else if (body.length === 1 && !chunked && first.length <= JOIN_BYTES_MAX) {
+      this.#socket.write(head + first.toString("latin1", 0, first.length), "latin1");
+    } else {
+      this.#socket.cork();
+      this.#socket.write(head, "latin1");
+      for (const chunk of body) this.writeBody(chunk);
+      this.#socket.uncork();
+    }
   }
 
   /** False: stop until onDrain. */
   writeBody(chunk: Buffer): boolean {
     if (!this.#chunked) return this.#socket.write(chunk);
+    this.#socket.cork();
     this.#socket.write(`${chunk.length.toString(16)}\r\n`, "latin1");
     this.#socket.write(chunk);
-    return this.#socket.write("\r\n", "latin1");
+    const goesOn = this.#socket.write("\r\n", "latin1");
+    this.#socket.uncork();
+    return goesOn;
   }
 
   endRequest(): void {
     if (this.#chunked) this.#socket.write("0\r\n\r\n", "latin1");
     this.#requestDone = true;
     this.#settle();
-  }
-
-  /** Holds writes back so that head and body leave in one packet; pair with uncork. */
-  cork(): void {
-    this.#socket.cork();
-  }
-
-  uncork(): void {
-    this.#socket.uncork();
   }
 
   pause(): void {
@@ -125,16 +135,21 @@ export class UpstreamConnection implements AnswerEvents {
     this.#die();
   }
 
+  /** The instance does not take what was written to it. */
+  get isBlocked(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
   get isDead(): boolean {
     return this.#isDead;
   }
 
-  onHead(status: number, reason: string, headers: string[]): void {
-    this.#listener?.onHead(status, reason, headers);
+  onHead(head: AnswerHead): void {
+    this.#listener?.onHead(head);
   }
 
   onBody(chunk: Buffer, isLast: boolean): void {
-    this.#listener?.onBody(chunk, isLast);
+    this.#listener?.onAnswer(chunk, isLast);
   }
 
   onComplete(): void {
@@ -159,7 +174,7 @@ export class UpstreamConnection implements AnswerEvents {
       if (!(error instanceof AnswerMalformed)) throw error;
       return this.#fail(error.message);
     }
-    if (!this.#answerDone) return;
+    if (!this.#answerDone) return this.#listener?.onRead();
     // More than one answer's worth: deliver what was asked for, trust the rest of the connection no further.
     if (used < bytes.length) this.#requestDone = false;
     this.#deliverEnd();
@@ -215,23 +230,35 @@ export class UpstreamConnection implements AnswerEvents {
 export class UpstreamPool {
   /** `host:port`, for the Host field. */
   readonly authority: string;
-  readonly #host: string;
-  readonly #port: number;
+  readonly #dial: () => Socket;
   readonly #deps: UpstreamDeps;
   /** The most recently used last: it is taken first, so that a quiet instance's surplus grows old and goes. */
   #idle: UpstreamConnection[] = [];
   #sweep: TimerHandle | null = null;
   #isClosed = false;
 
+  /** `origin`: `http://host:port`, or `unix:` and the path of a socket. */
   constructor(origin: string, deps: UpstreamDeps) {
+    this.#deps = deps;
+    if (origin.startsWith("unix:")) {
+      this.authority = "localhost";
+      const path = origin.slice("unix:".length);
+      this.#dial = () => connect({ path });
+      return;
+    }
     const url = new URL(origin);
     this.authority = url.host;
-    this.#host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-    this.#port = url.port === "" ? 80 : Number(url.port);
-    this.#deps = deps;
+    const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+    const port = url.port === "" ? 80 : Number(url.port);
+    this.#dial = () => connect({ host, port, noDelay: true });
   }
 
-  /** An idle connection, else a new one that is being dialled; `begin` a request on it next. */
+  /** A new connection that is being dialled; `begin` a request on it next. */
+  fresh(): UpstreamConnection {
+    return new UpstreamConnection(this, this.#dial, this.#deps);
+  }
+
+  /** An idle connection, else a new one. */
   take(): UpstreamConnection {
     const now = this.#deps.monotonicMs();
     let connection = this.#idle.pop();
@@ -239,8 +266,7 @@ export class UpstreamPool {
       connection.destroy();
       connection = this.#idle.pop();
     }
-    connection ??= new UpstreamConnection(this, this.#host, this.#port, this.#deps);
-    return connection;
+    return connection ?? this.fresh();
   }
 
   takeBack(connection: UpstreamConnection, idleMs: number): void {

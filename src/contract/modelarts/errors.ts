@@ -39,6 +39,8 @@ export const MODELARTS_CODES: Record<ErrorCode, DialectError> = {
   METHOD_NOT_ALLOWED: { code: "APIGW.0101", inference: "APIG.0101" },
   API_NOT_FOUND: { code: "APIGW.0101", inference: "ModelArts.4204" },
   REQUEST_MALFORMED: { code: "APIGW.0201", inference: "APIG.0201", prefix: "Bad request. " },
+  EXPECTATION_FAILED: { code: "APIGW.0201", inference: "APIG.0201", prefix: "Bad request. " },
+  VERSION_NOT_SUPPORTED: { code: "APIGW.0201", inference: "APIG.0201", prefix: "Bad request. " },
   URI_TOO_LONG: { code: "APIGW.0201", inference: "APIG.0201" },
   HEADERS_TOO_LARGE: { code: "APIGW.0201", inference: "APIG.0201" },
   REQUEST_INCOMPLETE: { code: "APIGW.0201", inference: "ModelArts.4205" },
