@@ -55,6 +55,8 @@ export const createPlatformControl = (
     const state = runningState(config.dataDir);
     if (state === null) return false;
     process.kill(state.supervisor.pid, "SIGTERM");
+    // One that was stopped (Ctrl-Z, a debugger) hears of it only once it goes on.
+    process.kill(state.supervisor.pid, "SIGCONT");
     const deadline = clock.monotonicMs() + config.predictTimeoutMs + config.drainTimeoutMs + 30_000;
     while (isAlive(state.supervisor) && !interrupt.aborted) {
       if (clock.monotonicMs() > deadline) {

@@ -71,8 +71,9 @@ export class Platform {
   #token: string | null = null;
   output = "";
 
-  constructor(env: Readonly<Record<string, string>> = {}) {
-    this.dataDir = mkdtempSync(join(tmpdir(), "modelport-e2e-"));
+  /** `parent`: where the data directory is made; it is removed with the platform. */
+  constructor(env: Readonly<Record<string, string>> = {}, parent = tmpdir()) {
+    this.dataDir = mkdtempSync(join(parent, "modelport-e2e-"));
     this.#env = env;
   }
 
@@ -90,10 +91,11 @@ export class Platform {
     return JSON.parse(readFileSync(join(this.dataDir, "cli.json"), "utf8")) as Profile;
   }
 
-  async start(): Promise<this> {
+  /** `more`: settings of this start alone. */
+  async start(more: Readonly<Record<string, string>> = {}): Promise<this> {
     const child = spawn(process.execPath, [join(REPO, "src/start.js"), "up"], {
       cwd: REPO,
-      env: this.environment,
+      env: { ...this.environment, ...more },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;
