@@ -10,7 +10,7 @@ const read = (
   const parser = new AnswerParser({
     onHead: (head) => {
       got.status = head.status;
-      got.headers = [...head.fields];
+      got.headers = head.lines.split("\r\n").slice(0, -1);
     },
     onBody: (chunk) => (got.body += chunk.toString("latin1")),
     onComplete: () => (got.complete = true),

@@ -5,23 +5,28 @@
  * head → (1xx: head again) → body (http1/body-decoder.ts) → complete. Whatever two parsers could read differently (both
  * framings, repeated lengths, bare CR or LF, folded lines) is an error, never a guess.
  */
-import { fieldName } from "./headers.ts";
+import { answerLines, fieldName } from "./headers.ts";
 import { BodyDecoder, Malformed } from "./http1/body-decoder.ts";
-import type { BodyEvents } from "./http1/body-decoder.ts";
-import { trimmed } from "./http1/request-head.ts";
+import type { BodyEvents, Framing } from "./http1/body-decoder.ts";
+import { HeadMemo } from "./http1/head-memo.ts";
+import { isClean, trimmed } from "./http1/request-head.ts";
 
 export { Malformed as AnswerMalformed } from "./http1/body-decoder.ts";
 
 export interface AnswerHead {
   readonly status: number;
   readonly reason: string;
-  /** Names and values alternating, as sent. */
-  readonly fields: readonly string[];
-  /** The Connection field. */
-  readonly connection: string | undefined;
+  /** The fields that go on to the caller, each a line with its CRLF. */
+  readonly lines: string;
   /** Of the body, as told; null when it comes in chunks or to the connection's end. */
   readonly length: number | null;
   readonly hasDate: boolean;
+}
+
+interface ReadHead extends AnswerHead {
+  readonly framing: Framing;
+  readonly bodyLength: number;
+  readonly persistence: Persistence;
 }
 
 export interface AnswerEvents {
@@ -40,12 +45,12 @@ export interface Persistence {
   readonly timeoutMs: number | null;
 }
 
+const NOT_REUSABLE: Persistence = { reusable: false, timeoutMs: null };
 const HEAD_BYTES_MAX = 64 * 1024;
 /** Interim answers before the final one: more than this is no server that means well. */
 const INTERIM_MAX = 16;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: (.*))?$/;
-const FORBIDDEN = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?:^|[^\r])\n/;
 const DIGITS = /^\d{1,15}$/;
 const KEEP_ALIVE_TIMEOUT = /(?:^|[,;\s])timeout=(\d{1,6})/i;
 
@@ -56,8 +61,8 @@ export class AnswerParser implements BodyEvents {
   #isHead = false;
   #held: Buffer | null = null;
   #interim = 0;
-  #reusable = false;
-  #timeoutMs: number | null = null;
+  #persistence: Persistence = NOT_REUSABLE;
+  readonly #memo = new HeadMemo<ReadHead>();
 
   constructor(events: AnswerEvents) {
     this.#events = events;
@@ -69,13 +74,12 @@ export class AnswerParser implements BodyEvents {
     this.#isHead = requestMethod === "HEAD";
     this.#held = null;
     this.#interim = 0;
-    this.#reusable = false;
-    this.#timeoutMs = null;
+    this.#persistence = NOT_REUSABLE;
   }
 
   /** Meaningful once complete. */
   get persistence(): Persistence {
-    return { reusable: this.#reusable, timeoutMs: this.#timeoutMs };
+    return this.#persistence;
   }
 
   /** Feeds bytes. Returns how many belong to this answer; throws AnswerMalformed. */
@@ -88,6 +92,12 @@ export class AnswerParser implements BodyEvents {
       this.#held = null;
     }
     let at = 0;
+    // What a HEAD request gets has no body, whatever its head says: not the same head.
+    const same = this.#state === "head" && !this.#isHead ? this.#memo.recall(data, 0) : null;
+    if (same !== null) {
+      at = this.#memo.size;
+      this.#begin(same);
+    }
     while (this.#state === "head" && at < data.length) {
       const end = data.indexOf("\r\n\r\n", Math.max(at, carried - 3), "latin1");
       if ((end < 0 ? data.length : end) - at > HEAD_BYTES_MAX) throw new Malformed("header too large");
@@ -95,7 +105,11 @@ export class AnswerParser implements BodyEvents {
         this.#held = data.subarray(at);
         return bytes.length;
       }
-      this.#readHead(data.toString("latin1", at, end));
+      const head = this.#readHead(data, at, end);
+      if (head !== null) {
+        if (at === 0 && !this.#isHead) this.#memo.remember(head, data, 0, end + 4);
+        this.#begin(head);
+      }
       at = end + 4;
     }
     if (this.#state === "body") at = this.#decoder.push(data, at);
@@ -116,8 +130,18 @@ export class AnswerParser implements BodyEvents {
     this.#events.onComplete();
   }
 
-  #readHead(text: string): void {
-    if (FORBIDDEN.test(text)) throw new Malformed("control characters in the header");
+  #begin(head: ReadHead): void {
+    this.#persistence = head.persistence;
+    this.#state = "body";
+    this.#decoder.begin(head.framing, head.bodyLength);
+    this.#events.onHead(head);
+    if (this.#decoder.isDone) this.onBodyEnd();
+  }
+
+  /** Null for an interim answer. */
+  #readHead(data: Buffer, from: number, headEnd: number): ReadHead | null {
+    if (!isClean(data, from, headEnd)) throw new Malformed("control characters in the header");
+    const text = data.toString("latin1", from, headEnd);
     let end = text.indexOf("\r\n");
     if (end < 0) end = text.length;
     const status = STATUS_LINE.exec(text.slice(0, end));
@@ -129,6 +153,7 @@ export class AnswerParser implements BodyEvents {
     let chunked = false;
     let hasDate = false;
     let connection: string | undefined;
+    let timeoutMs: number | null = null;
     let at = end + 2;
     while (at < text.length) {
       end = text.indexOf("\r\n", at);
@@ -152,7 +177,7 @@ export class AnswerParser implements BodyEvents {
           break;
         case "keep-alive": {
           const seconds = KEEP_ALIVE_TIMEOUT.exec(value)?.[1];
-          if (seconds !== undefined) this.#timeoutMs = Number(seconds) * 1000;
+          if (seconds !== undefined) timeoutMs = Number(seconds) * 1000;
           break;
         }
         case "date":
@@ -167,19 +192,21 @@ export class AnswerParser implements BodyEvents {
     if (code < 200) {
       this.#interim += 1;
       if (this.#interim > INTERIM_MAX) throw new Malformed("too many interim answers");
-      return;
+      return null;
     }
     if (chunked && length !== null) throw new Malformed("both content-length and transfer-encoding");
     const bodiless = this.#isHead || code === 204 || code === 304;
     const toClose = !bodiless && !chunked && length === null;
-    this.#reusable = !toClose && persists(connection, isModern);
-    this.#state = "body";
-    this.#decoder.begin(
-      toClose ? "to-close" : chunked && !bodiless ? "chunked" : "length",
-      bodiless ? 0 : (length ?? 0),
-    );
-    this.#events.onHead({ status: code, reason: status[3] ?? "", fields, connection, length, hasDate });
-    if (this.#decoder.isDone) this.onBodyEnd();
+    return {
+      status: code,
+      reason: status[3] ?? "",
+      lines: answerLines(fields, connection),
+      length,
+      hasDate,
+      framing: toClose ? "to-close" : chunked && !bodiless ? "chunked" : "length",
+      bodyLength: bodiless ? 0 : (length ?? 0),
+      persistence: { reusable: !toClose && persists(connection, isModern), timeoutMs },
+    };
   }
 }
 

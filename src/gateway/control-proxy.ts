@@ -8,7 +8,7 @@ import type { AppError } from "../core/errors.ts";
 import { dateLine, requestIdOf, sendError } from "./answer.ts";
 import type { AnswerHead } from "./answer-parser.ts";
 import type { Exchange, ExchangeListener } from "./exchange.ts";
-import { answerLines, controlLines, forwardedFor } from "./headers.ts";
+import { controlLines, forwardedFor } from "./headers.ts";
 import { outcomeOf } from "./record.ts";
 import type { AccessLog } from "./record.ts";
 import type { Timer, TimerHandle } from "./timer.ts";
@@ -116,7 +116,7 @@ class ControlCall implements ExchangeListener, UpstreamListener {
 
   onHead(head: AnswerHead): void {
     const date = head.hasDate ? "" : dateLine(this.#deps.clock.now());
-    const lines = `${answerLines(head.fields, head.connection)}${date}X-Request-Id: ${this.#requestId}\r\n`;
+    const lines = `${head.lines}${date}X-Request-Id: ${this.#requestId}\r\n`;
     this.#exchange.sendHead(head.status, head.reason, lines, head.length);
   }
 

@@ -21,7 +21,7 @@ import { dateLine, requestIdOf, sendError } from "./answer.ts";
 import type { AnswerHead } from "./answer-parser.ts";
 import type { Authenticator, Caller } from "./authenticate.ts";
 import type { Exchange, ExchangeListener } from "./exchange.ts";
-import { answerLines, forwardedFor, requestLines } from "./headers.ts";
+import { forwardedFor, requestLines } from "./headers.ts";
 import { HELD_PER_REQUEST_MAX } from "./held-bytes.ts";
 import type { HeldBytes } from "./held-bytes.ts";
 import type { Metrics, Outcome, Owner } from "./metrics.ts";
@@ -285,7 +285,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#headAt = this.#deps.clock.monotonicMs();
     this.#letGo();
     const date = head.hasDate ? "" : dateLine(this.#deps.clock.now());
-    const lines = `${answerLines(head.fields, head.connection)}${date}X-Request-Id: ${this.#requestId}\r\nServer-Timing: ${this.#serverTiming(this.#headAt)}\r\n`;
+    const lines = `${head.lines}${date}X-Request-Id: ${this.#requestId}\r\nServer-Timing: ${this.#serverTiming(this.#headAt)}\r\n`;
     this.#exchange.sendHead(head.status, head.reason, lines, head.length);
   }
 

@@ -15,7 +15,8 @@ import type { Exchange, ExchangeHandler, ExchangeListener } from "../exchange.ts
 import type { KnownFields } from "../headers.ts";
 import { BodyDecoder, Malformed } from "./body-decoder.ts";
 import type { BodyEvents } from "./body-decoder.ts";
-import { HEAD_BYTES_MAX, isHopeless, readHead } from "./request-head.ts";
+import { HeadMemo } from "./head-memo.ts";
+import { HEAD_BYTES_MAX, NOT_CLEAN, isClean, readHead } from "./request-head.ts";
 import type { HeadRefusal, RequestHead } from "./request-head.ts";
 
 export type DoorRefusal =
@@ -52,6 +53,7 @@ export class CallerConnection implements BodyEvents {
   readonly peer: string;
   readonly #deps: CallerConnectionDeps;
   readonly #decoder = new BodyDecoder(this);
+  readonly #memo = new HeadMemo<RequestHead>();
   #phase: Phase = "head";
   #exchange: Http1Exchange | null = null;
   /** Received and not yet used: an unfinished head, or what came behind the current request. */
@@ -139,6 +141,11 @@ export class CallerConnection implements BodyEvents {
   /** False: more bytes are needed. */
   #readHead(): boolean {
     let data = this.#held;
+    const same = this.#memo.recall(data, 0);
+    if (same !== null) {
+      this.#begin(same, data, this.#memo.size);
+      return true;
+    }
     let at = 0;
     // Empty lines before a request are skipped (RFC 9112 §2.2).
     while (at + 1 < data.length && data[at] === 13 && data[at + 1] === 10) at += 2;
@@ -151,20 +158,16 @@ export class CallerConnection implements BodyEvents {
     if (end < 0) {
       this.#held = at > 0 ? Buffer.from(data) : data;
       // Looked at when it is short: later pieces of a long one are judged when it is whole.
-      if (data.length <= 1024 && isHopeless(data.toString("latin1", 0, data.length))) {
-        this.#refuse({
-          kind: "malformed",
-          reason: "The header has a control character, a bare CR or a bare LF.",
-        });
-      }
+      if (data.length <= 1024 && !isClean(data, 0, data.length)) this.#refuse(NOT_CLEAN);
       return false;
     }
-    const head = readHead(data.toString("latin1", 0, end));
+    const head = readHead(data, 0, end);
     if ("kind" in head) {
       this.#refuse(head);
       return false;
     }
     this.#gather = EMPTY;
+    this.#memo.remember(head, data, 0, end + 4);
     this.#begin(head, data, end + 4);
     return true;
   }
