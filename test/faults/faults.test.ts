@@ -376,11 +376,12 @@ it("kill -9 of the supervisor: requests in hand end well; the next start adopts 
   await startLoad();
   const pids = instances();
   const roles = Object.values(platform.state.roles);
+  const { port } = platform.state;
   await platform.kill();
   await until("the roles to end by themselves", () => (roles.some(isAlive) ? null : true));
   expect(instances()).toEqual(pids);
   setClock("+0");
-  await platform.start(fakeClock());
+  await platform.start({ ...fakeClock(), MODELPORT_PORT: String(port) });
   await whole();
   await load.end();
   expect(instances()).toEqual(pids);
