@@ -378,7 +378,14 @@ it("kill -9 of the supervisor: requests in hand end well; the next start adopts 
   const roles = Object.values(platform.state.roles);
   const { port } = platform.state;
   await platform.kill();
-  await until("the roles to end by themselves", () => (roles.some(isAlive) ? null : true));
+  await until("the roles to end by themselves", () => (roles.some(isAlive) ? null : true), 20_000).catch(
+    () => {
+      const left = roles.filter(isAlive).map(({ pid }) => `${pid}`);
+      expect(
+        processesOf(platform.dataDir).filter((line) => left.some((pid) => line.startsWith(pid))),
+      ).toEqual([]);
+    },
+  );
   expect(instances()).toEqual(pids);
   setClock("+0");
   await platform.start({ ...fakeClock(), MODELPORT_PORT: String(port) });
