@@ -35,6 +35,11 @@ const NEEDS = [
     packages: ["python3", "python3-pip", "python3-venv"],
     isThere: () => works("python3", "-m", "pip", "--version") && works("python3", "-c", "import ensurepip"),
   },
+  {
+    what: "faketime",
+    packages: ["faketime"],
+    isThere: () => process.platform !== "linux" || works("faketime", "--version"),
+  },
   { what: "git", packages: ["git"], isThere: () => works("git", "--version") },
   { what: "curl", packages: ["curl"], isThere: () => works("curl", "--version") },
   {

@@ -50,6 +50,8 @@ export const createPlatformControl = (
 
   const endOne = async (state: SupervisorState, given: AbortSignal): Promise<void> => {
     process.kill(state.supervisor.pid, "SIGTERM");
+    // One that was stopped (Ctrl-Z, a debugger) hears of it only once it goes on.
+    process.kill(state.supervisor.pid, "SIGCONT");
     const deadline = clock.monotonicMs() + config.predictTimeoutMs + config.drainTimeoutMs + 30_000;
     while (isAlive(state.supervisor) && !given.aborted) {
       if (clock.monotonicMs() > deadline) {

@@ -1,5 +1,6 @@
 # coding: utf-8
 """The process around user code: its socket out of reach, its output in whole lines, its end tied to the front's."""
+import errno
 import faulthandler
 import io
 import logging
@@ -59,14 +60,29 @@ def no_core_files():
 def dump_faults_to(path):
     """Where the interpreter writes the Python stack on a segmentation fault or an abort; the front reads it."""
     if path:
-        faulthandler.enable(file=open(path, "w"), all_threads=True)
+        try:
+            faulthandler.enable(file=open(path, "w"), all_threads=True)
+        except OSError:  # no room on the disk: a crash goes unexplained, predictions go on
+            pass
+
+
+class _Output(io.FileIO):
+    """Loses what a full disk does not take: a `print` of user code must not fail its prediction."""
+
+    def write(self, data):
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return len(data)
 
 
 def line_buffered_output():
     """Whole lines per write, so that lines of several workers do not mix; odd characters never raise."""
     for name, fd in (("stdout", 1), ("stderr", 2)):
         stream = io.TextIOWrapper(
-            io.BufferedWriter(io.FileIO(fd, "w", closefd=False)),
+            io.BufferedWriter(_Output(fd, "w", closefd=False)),
             encoding="utf-8",
             errors="backslashreplace",
             line_buffering=True,

@@ -24,8 +24,19 @@ export const toAppError = (error: unknown, contentType: string | undefined): App
   if (code?.startsWith("FST_ERR_") === true && statusCode !== undefined && statusCode < 500) {
     return fail("REQUEST_MALFORMED", { reason: shown(message ?? "The request cannot be read.") });
   }
-  return fail("INTERNAL", {}, { cause: error });
+  return fail(isDiskFull(error) ? "STORAGE_FULL" : "INTERNAL", {}, { cause: error });
 };
+
+/** How the file system (a quota too), SQLite and PostgreSQL say that there is no room. */
+const FULL = new Set<unknown>(["ENOSPC", "EDQUOT", "53100"]);
+/** SQLITE_FULL, and the variant of SQLITE_IOERR for an index that has no room to grow. */
+const SQLITE_FULL = new Set<unknown>([13, 4874]);
+
+const isDiskFull = (error: unknown): boolean =>
+  error instanceof Error &&
+  (("code" in error && FULL.has(error.code)) ||
+    ("errcode" in error && SQLITE_FULL.has(error.errcode)) ||
+    isDiskFull(error.cause));
 
 /** The body for the API the path belongs to. */
 const render = (error: AppError, url: string, requestId: string): object => {

@@ -310,6 +310,12 @@ export const CATALOGUE = {
     () => "Internal error.",
     () => "The request id is in the platform's log.",
   ),
+  STORAGE_FULL: def(
+    507,
+    "platform",
+    () => "The platform has no room left on its disk; nothing was changed. Predictions go on.",
+    () => "Free room on the disk of the data directory, then try again; no restart is needed.",
+  ),
 } as const;
 
 export type ErrorCode = keyof typeof CATALOGUE;

@@ -9,6 +9,8 @@ import { readConfig } from "../config.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import type { Dependency, EnvironmentOutcome, EnvironmentRequest } from "./environments.ts";
+import { FakeClock } from "../../test/support/clock.ts";
+import { until } from "../../test/support/until.ts";
 import { openEnvironments } from "./open-environments.ts";
 import { isAlive, parseIdentity } from "../telemetry/process-identity.ts";
 
@@ -299,5 +301,16 @@ await environments.ensure(input.request, (line) => process.stdout.write(line + "
         },
       }),
     ).toContain("The package index cannot be reached");
+  });
+
+  test("gives up an interpreter that does not answer", async () => {
+    const silent = join(root, "..", "python3");
+    await writeFile(silent, "#!/bin/sh\nexec sleep 600\n", { mode: 0o755 });
+    const clock = new FakeClock();
+    const environments = await open({ machinePython: silent, clock });
+    const outcome = environments.ensure(request(), () => undefined, never);
+    await until("the question", () => clock.sleepers > 0);
+    await clock.advance(30_000);
+    expect(refused(await outcome).message).toContain(`There is no working Python at ${silent}`);
   });
 });

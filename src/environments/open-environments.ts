@@ -19,6 +19,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { identify, isAlive, parseIdentity, self, sendSignal } from "../telemetry/process-identity.ts";
 import { acquireBuildLock } from "./build-lock.ts";
 import { runCommand } from "./command.ts";
+import type { Finished } from "./command.ts";
 import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
 import { findInterpreter } from "./interpreter.ts";
 import type { Interpreter, InterpreterSearch } from "./interpreter.ts";
@@ -64,6 +65,8 @@ const SCRATCH = ".scratch";
 const LOG_LINES = 40;
 /** An environment handed out this long ago or less is not reclaimed: its version may not be recorded as using it yet. */
 const GRACE_MS = 60 * 60 * 1000;
+/** How long an interpreter may take to say what it is. */
+const PROBE_MS = 30_000;
 
 const PYTHON = process.platform === "win32" ? join("Scripts", "python.exe") : join("bin", "python");
 
@@ -200,11 +203,7 @@ class DirectoryEnvironments implements Environments {
   private interpreter(): Promise<InterpreterSearch> {
     // Kept when found: it costs a process start. A machine without Python may get one while we run.
     this.search ??= findInterpreter(this.deps.machinePython, OLDEST_PYTHON_MINOR, (program, args) =>
-      runCommand(program, args, {
-        cwd: "/",
-        env: this.deps.environment,
-        signal: new AbortController().signal,
-      }),
+      this.probe(program, args),
     );
     const search = this.search;
     const forget = (): void => {
@@ -212,6 +211,22 @@ class DirectoryEnvironments implements Environments {
     };
     search.then((result) => (result.ok ? undefined : forget()), forget);
     return search;
+  }
+
+  /** One that does not answer (a shim that waits for a lock, a network drive) counts as one that does not work. */
+  private async probe(program: string, args: readonly string[]): Promise<Finished> {
+    const { clock, environment } = this.deps;
+    const over = new AbortController();
+    const answered = new AbortController();
+    void clock.sleep(PROBE_MS, answered.signal).then(() => over.abort());
+    try {
+      return await runCommand(program, args, { cwd: "/", env: environment, signal: over.signal });
+    } catch (error) {
+      if (!over.signal.aborted) throw error;
+      return { code: null, stdout: "", stderr: "" };
+    } finally {
+      answered.abort();
+    }
   }
 
   private async keyOf(

@@ -93,6 +93,7 @@ export class AccessLog {
     this.#timer = deps.timer;
     // A full disk must not end the gateway; what cannot be written is lost and counted below.
     this.#destination.on("error", () => undefined);
+    this.#destination.on("dropped", (lines: number) => (this.#metrics.recordsDropped += lines));
   }
 
   write(entry: AccessEntry): void {

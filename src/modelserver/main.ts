@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { dirname, join } from "node:path";
 import type { AddressFile, LaunchSpec } from "../core/launch.ts";
 import { systemClock } from "../telemetry/clock.ts";
+import { sayTo } from "../telemetry/log-file.ts";
 import { openTracer } from "../telemetry/tracing.ts";
 import { Front } from "./front.ts";
 import { Pool } from "./pool.ts";
@@ -21,7 +22,7 @@ const TRACES_LAST_MS = 1_000;
 export const runModelserver = async (specPath: string): Promise<void> => {
   const spec = JSON.parse(readFileSync(specPath, "utf8")) as LaunchSpec;
   const log = (text: string): void => {
-    process.stderr.write(`${new Date(systemClock.now()).toISOString()} modelserver: ${text}\n`);
+    sayTo(2, `${new Date(systemClock.now()).toISOString()} modelserver: ${text}\n`);
   };
   const tracer = await openTracer(spec.tracing ?? null, "instance", {
     clock: systemClock,

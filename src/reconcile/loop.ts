@@ -11,6 +11,7 @@
  * counted: on a healthy platform the counter stays where it is.
  */
 import type { Clock } from "../core/clock.ts";
+import type { Instant } from "../core/ids.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Pass } from "./pass.ts";
 
@@ -61,6 +62,8 @@ interface Item {
 }
 
 const FULL_PASS_MS = 30_000;
+/** How often a pass that waits for a moment looks whether the wall clock was set. */
+const CLOCK_LOOK_MS = 30_000;
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 60_000;
 
@@ -139,7 +142,7 @@ export const createLoop = <K extends string>(deps: LoopDeps<K>): Loop<K> => {
     item.failures = 0;
     if (outcome.kind === "terminal") logger.warn({ ...fields, err: outcome.error }, "pass ended for good");
     else logger[did.length > 0 ? "info" : "debug"](fields, "pass");
-    if (outcome.kind === "again") next(key, item, Math.max(0, outcome.at - clock.now()));
+    if (outcome.kind === "again") next(key, item, Math.max(0, outcome.at - clock.now()), outcome.at);
     else if (item.changed) requeue(key, item, false);
     else if (outcome.kind === "terminal") item.state = "parked";
     else items.delete(key);
@@ -156,12 +159,24 @@ export const createLoop = <K extends string>(deps: LoopDeps<K>): Loop<K> => {
     }
   };
 
-  const next = (key: K, item: Item, delayMs: number): void => {
+  /**
+   * Queues the key again after `delayMs`, or as soon as the wall clock shows `at`: a clock that is set forward makes a
+   * schedule due. One that is set back does not make a short pause long: the pass looks at the clock itself.
+   */
+  const next = (key: K, item: Item, delayMs: number, at: Instant | null = null): void => {
     if (item.changed || delayMs === 0) return requeue(key, item, false);
     item.state = "waiting";
     const timer = new AbortController();
     item.timer = timer;
-    void clock.sleep(delayMs, timer.signal).then(() => {
+    const dueMs = clock.monotonicMs() + delayMs;
+    const wait = async (): Promise<void> => {
+      for (;;) {
+        const leftMs = dueMs - clock.monotonicMs();
+        if (timer.signal.aborted || leftMs <= 0 || (at !== null && clock.now() >= at)) return;
+        await clock.sleep(at === null ? leftMs : Math.min(leftMs, CLOCK_LOOK_MS), timer.signal);
+      }
+    };
+    void wait().then(() => {
       if (item.timer !== timer || stopping.signal.aborted) return;
       requeue(key, item, false);
       drain();

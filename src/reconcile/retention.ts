@@ -1,6 +1,6 @@
 /**
  * What is forgotten, and when: events after one month (services) and three (AI applications), as the guide says;
- * revocations of tokens that have expired; logs of groups that no revision names; packages and environments that no
+ * revocations of tokens that expired days ago; logs of groups that no revision names; packages and environments that no
  * version names, no import holds and no instance runs on; instances of trial starts that nobody waits for. Every step can
  * fail without the others.
  */
@@ -40,6 +40,8 @@ export interface Retention {
 const DAY_MS = 24 * 3_600_000;
 const SERVICE_EVENTS_MS = 30 * DAY_MS;
 const MODEL_EVENTS_MS = 91 * DAY_MS;
+/** Beyond a token's own end: a clock that was ahead and is set back makes tokens good again, never revoked ones. */
+const REVOCATIONS_MS = 2 * DAY_MS;
 const EVERY_MS = 3_600_000;
 /** The change log holds one row per thing; older ones than this many changes ago are of no use to a follower. */
 const CHANGES_KEPT = 10_000;
@@ -56,7 +58,7 @@ export const createRetention = (deps: RetentionDeps): Retention => {
       return store.events.prune({ models: before(MODEL_EVENTS_MS), services: before(SERVICE_EVENTS_MS) });
     },
     changes: async () => store.changes.prune((await store.changes.head()) - CHANGES_KEPT),
-    revocations: () => store.identity.pruneRevocations(clock.now()),
+    revocations: () => store.identity.pruneRevocations(instant(clock.now() - REVOCATIONS_MS)),
     trials: async () => {
       // Looked at in this order: a trial that begins after the first look is not among them.
       const trials = (await runner.observe()).filter((g) => g.serviceId === null);

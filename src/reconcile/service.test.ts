@@ -523,3 +523,66 @@ describe("interrupted", () => {
     expect(await service()).toMatchObject({ desired: "stopped", dueAt: null });
   });
 });
+
+describe("a clock that is set by an hour", () => {
+  const HOUR_MS = 3_600_000;
+
+  test.each([HOUR_MS, -HOUR_MS])("(%i ms) ends no deployment early or late", async (byMs) => {
+    behaviours.set("a", { kind: "hang" });
+    await deploy([await entry("a")]);
+    await clock.advance(60_000);
+    clock.jump(byMs);
+    runner.pause("a-1" as InstanceId, true);
+    await clock.advance(60_000);
+    expect((await service()).status).toBe("deploying");
+    await clock.advance(61_000);
+    expect((await service()).status).toBe("failed");
+  });
+
+  test.each([HOUR_MS, -HOUR_MS])("(%i ms) releases nothing before the gateway has applied", async (byMs) => {
+    const acknowledge = (version: number) => store.routes.acknowledge("gw", version, clock.now());
+    await deploy([await entry("a")]);
+    await untilStatus("running");
+    const before = await store.routes.version();
+    await acknowledge(before);
+    clock.jump(byMs);
+    await update([await entry("b")]);
+    await clock.until(async () => Object.keys(await routed()).includes("b"));
+    await clock.advance(10_000);
+    expect(runner.alive()).toEqual(expect.arrayContaining(["a-1", "a-2"]));
+    await acknowledge(await store.routes.version());
+    await clock.until(async () => {
+      await acknowledge(await store.routes.version());
+      return runner.alive().every((i) => i.startsWith("b-"));
+    });
+  });
+
+  test("makes a schedule due once, and setting it back does not make it due again", async () => {
+    const dueAt = (clock.now() + HOUR_MS) as Service["dueAt"];
+    await deploy([await entry("a")], {
+      dueAt,
+      schedule: [{ type: "stop", time_unit: "HOURS", duration: 1 }],
+    });
+    await untilStatus("running");
+    clock.jump(HOUR_MS);
+    await untilStatus("stopped");
+    clock.jump(-HOUR_MS);
+    await start();
+    await untilStatus("running");
+    await clock.advance(HOUR_MS + 60_000);
+    expect((await service()).status).toBe("running");
+    const said = (await infos()).filter((info) => info.includes("auto stop time expires"));
+    expect(said).toHaveLength(1);
+  });
+
+  test("back before a schedule does not make it fire early", async () => {
+    const dueAt = (clock.now() + 60_000) as Service["dueAt"];
+    await deploy([await entry("a")], { dueAt });
+    await untilStatus("running");
+    clock.jump(-HOUR_MS);
+    await clock.advance(120_000);
+    expect((await service()).status).toBe("running");
+    await clock.advance(HOUR_MS);
+    await untilStatus("stopped");
+  });
+});

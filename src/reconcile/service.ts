@@ -23,6 +23,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { Effects } from "./loop.ts";
 import type { Pass } from "./pass.ts";
 import { automaticStop } from "./schedule.ts";
+import { steadyTime } from "./steady-time.ts";
 import { SAID_WINDOW_MS, judge, nameOf } from "./service-verdict.ts";
 
 export interface ServiceReconcilerDeps {
@@ -57,13 +58,16 @@ export interface ServiceReconciler {
 const GATEWAY_LOST_MS = 35_000;
 /** After a start, how long gateways that went on without us get to be heard of again before anything is released. */
 const REACQUAINT_MS = 5_000;
-/** How soon a pass looks again whether the gateways have applied a route. */
+/** How soon a pass looks again whether the gateways have applied a route; longer each time, for one that is away. */
 const APPLIED_RETRY_MS = 20;
+const APPLIED_RETRY_MAX_MS = 1_000;
 
 /** See the file header. */
 export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceReconciler => {
   const { store, runner, clock } = deps;
-  const startedAt = clock.now();
+  const time = steadyTime(clock);
+  /** How often in a row a service's pass had to wait for gateways; only for the pause until it looks again. */
+  const waits = new Map<ServiceId, number>();
   /** Releases under way; only so that none is begun twice. */
   const releasing = new Set<InstanceId>();
 
@@ -96,7 +100,8 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
       plan,
       observed: picture.input.observed,
       said,
-      now: clock.now(),
+      // Never before the deployment began: what is said in it is looked for from there on, and said again if not found.
+      now: instant(Math.max(clock.now(), picture.input.since)),
     });
     if ((kind === "rolled-back" || kind === "failed") && settlement !== null) {
       return settle(service, settlement, kind, effects);
@@ -108,15 +113,16 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     const route = await routeOf(service, picture, plan, after);
     const version =
       service.desired === "deleted" ? await store.routes.delete(id) : await store.routes.put(route);
-    const waitUntil = await releaseDrained(after, version, effects);
+    const waitMs = await releaseDrained(service.id, after, version, effects);
     // A status is a promise to callers: who reads `running` gets answers, who reads `stopped` gets none. So it is
     // only said once every gateway routes by it (2 of 100 deployments were called before theirs did, without this).
     const promises = settlement?.status === "running" || settlement?.status === "stopped";
-    if (promises && !(await isApplied(version))) return again(instant(clock.now() + APPLIED_RETRY_MS));
+    if (promises && !(await isApplied(version))) return againIn(appliedRetryMs(id));
     if (settlement !== null) return settle(service, settlement, settlement.status ?? "note", effects);
     if (service.desired === "deleted" && after.length === 0) return purge(service, effects);
-    if (waitUntil !== null) return again(waitUntil);
-    return next(service, plan);
+    if (waitMs !== null) return againIn(waitMs);
+    waits.delete(id);
+    return next(service, plan, picture.input.now);
   };
 
   /** What the plan needs to know, and the start configurations that can be built. */
@@ -137,6 +143,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
       if ("reason" in spec) blocked.set(entry.groupId, spec);
       else specs.set(entry.groupId, spec);
     }
+    const since = instant(Math.max(wanted.createdAt, service.transitionAt));
     return {
       wanted,
       specs,
@@ -146,9 +153,9 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
         serving,
         observed: new Map(groups.map((g) => [g.id, countsOf(g)])),
         blocked,
-        since: instant(Math.max(wanted.createdAt, service.transitionAt)),
+        since,
         timeoutMs: deps.settings.startTimeoutMs,
-        now: clock.now(),
+        now: time.nowIn(service.id, since),
       },
     };
   };
@@ -272,24 +279,31 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
   };
 
   const isApplied = (version: number): Promise<boolean> =>
-    store.routes.isApplied(version, instant(clock.now() - GATEWAY_LOST_MS));
+    store.routes.isApplied(version, time.ago(GATEWAY_LOST_MS));
 
-  /** Begins the releases that may begin; says when to look again while some may not. */
+  const againIn = (ms: number): Pass => again(instant(clock.now() + ms));
+
+  const appliedRetryMs = (id: ServiceId): number => {
+    const before = waits.get(id) ?? 0;
+    waits.set(id, before + 1);
+    return Math.min(APPLIED_RETRY_MAX_MS, APPLIED_RETRY_MS * 2 ** Math.max(0, before - 4));
+  };
+
+  /** Begins the releases that may begin; says in how many ms to look again while some may not. */
   const releaseDrained = async (
+    id: ServiceId,
     groups: readonly GroupObservation[],
     version: number,
     effects: Effects,
-  ): Promise<Instant | null> => {
+  ): Promise<number | null> => {
     const draining = groups.flatMap((g) =>
       g.instances
         .filter((i) => i.state === "draining" && !releasing.has(i.id))
         .map((i) => ({ group: g.id, i })),
     );
     if (draining.length === 0) return null;
-    if (clock.now() < startedAt + REACQUAINT_MS) return instant(startedAt + REACQUAINT_MS);
-    if (!(await isApplied(version))) {
-      return instant(clock.now() + APPLIED_RETRY_MS);
-    }
+    if (time.ageMs() < REACQUAINT_MS) return Math.ceil(REACQUAINT_MS - time.ageMs());
+    if (!(await isApplied(version))) return appliedRetryMs(id);
     for (const { group, i } of draining) {
       releasing.add(i.id);
       effects.did(`release ${i.id}`);
@@ -307,6 +321,8 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     const groups = new Set(revisions.flatMap((r) => r.entries.map((e) => e.groupId)));
     for (const group of groups) await runner.removeLogs(group);
     await store.services.purge(service.id);
+    time.forget(service.id);
+    waits.delete(service.id);
     effects.did("purge");
     return { kind: "done" };
   };
@@ -321,9 +337,9 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     return { kind: "done" };
   };
 
-  const next = (service: Service, plan: RolloutPlan): Pass => {
+  const next = (service: Service, plan: RolloutPlan, now: Instant): Pass => {
     const moments: Instant[] = [];
-    if (plan.outcome.kind === "progressing") moments.push(plan.outcome.failsAt);
+    if (plan.outcome.kind === "progressing") moments.push(instant(clock.now() + plan.outcome.failsAt - now));
     if (service.desired === "running" && service.dueAt !== null) moments.push(service.dueAt);
     return moments.length === 0 ? { kind: "done" } : again(instant(Math.min(...moments)));
   };

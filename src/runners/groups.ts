@@ -47,6 +47,8 @@ interface Slot {
   state: "starting" | "ready" | "draining" | "ending" | "failed";
   since: Instant;
   url: string;
+  /** What it said last, also while it drains: what it is when it is wanted again. */
+  takesRequests: boolean;
   /** Monotonic; null until it was ready once. */
   readyAt: number | null;
   failure: Failure | null;
@@ -69,6 +71,8 @@ interface Group {
 
 const BACKOFF_FIRST_MS = 200;
 const BACKOFF_MAX_MS = 30_000;
+/** How soon a start that could not even be written down is tried again. */
+const RETRY_MS = 1000;
 /** An instance that fails after having been ready for this long starts a new row of back-offs. */
 const STABLE_MS = 60_000;
 
@@ -187,6 +191,7 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
       state: "starting",
       since: this.#deps.clock.now(),
       url: "",
+      takesRequests: false,
       readyAt: null,
       failure: null,
     };
@@ -218,7 +223,7 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
     // What still drains is the cheapest way to more instances.
     for (const slot of group.slots) {
       if (live().length >= group.wanted) break;
-      if (slot.state === "draining") this.#set(group, slot, "ready");
+      if (slot.state === "draining") this.#set(group, slot, slot.takesRequests ? "ready" : "starting");
     }
     const missing = group.wanted - live().length;
     const failed = group.slots.filter((s) => s.state === "failed");
@@ -245,6 +250,7 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
   #report(group: Group, slot: Slot, seen: InstanceReport): void {
     if (!group.slots.includes(slot) || slot.state === "ending" || slot.state === "failed") return;
     if (seen.state === "failed") return this.#failed(group, slot, seen.failure);
+    slot.takesRequests = seen.state === "ready";
     if (seen.state === "ready") {
       slot.url = seen.url;
       slot.readyAt = this.#deps.clock.monotonicMs();
@@ -310,16 +316,16 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
     if (group.wake !== null) return;
     const wake = new AbortController();
     group.wake = wake;
-    void this.#deps.clock
-      .sleep(waitMs, wake.signal)
-      .then(() => {
-        group.wake = null;
+    void this.#deps.clock.sleep(waitMs, wake.signal).then(() => {
+      group.wake = null;
+      try {
         this.#adjust(group);
-      })
-      .catch((error: unknown) => {
-        // No room for the record, say; the next `apply` tries again.
+      } catch (error) {
+        // No room for the record, say. Nobody else would try again before the next full pass.
         this.#deps.logger.error({ err: error, group: group.spec.id }, "instance could not be replaced");
-      });
+        this.#wakeLater(group, RETRY_MS);
+      }
+    });
   }
 
   #changed(group: Group): void {

@@ -19,15 +19,15 @@ import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { isAlive } from "../../src/telemetry/process-identity.ts";
 import { asBefore, census } from "../support/census.ts";
-import { outcomes, startLoad } from "../support/load.ts";
-import type { Load } from "../support/load.ts";
+import { outcomes, startLoad } from "../support/callers.ts";
+import type { Load } from "../support/callers.ts";
 import { deploy, echo, entry, importModel } from "../support/packages.ts";
 import { Platform, REPO, processesOf, until } from "../support/platform.ts";
 
 const REQUESTS = Number(process.env["HANDOVER_REQUESTS"] ?? "300");
 
 const program = mkdtempSync(join(tmpdir(), "modelport-program-"));
-const platform = new Platform({}, program);
+const platform = new Platform({}, { program });
 let service = "";
 
 beforeAll(async () => {

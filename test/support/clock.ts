@@ -8,6 +8,8 @@ import { instant } from "../../src/core/ids.ts";
 
 export class FakeClock implements Clock {
   #now: number;
+  /** How far the wall clock has been set away from where it was. */
+  #setBy = 0;
   readonly #sleepers = new Set<{ readonly due: number; readonly wake: () => void }>();
 
   constructor(startMs = 1_800_000_000_000) {
@@ -15,7 +17,12 @@ export class FakeClock implements Clock {
   }
 
   now(): Instant {
-    return instant(this.#now);
+    return instant(this.#now + this.#setBy);
+  }
+
+  /** Sets the wall clock forward or back; monotonic time does not notice. */
+  jump(ms: number): void {
+    this.#setBy += ms;
   }
 
   monotonicMs(): number {

@@ -1,87 +1,136 @@
 /**
- * Callers for tests of what goes on under load: some keep their connection, some open a fresh one for each request.
- * Every request is noted with the moment it began and what came of it, so a test can tell whose failure is allowed.
+ * Bounded load on one service from this machine: a few callers that each send one prediction after the other, on a fresh
+ * connection each, and remember every answer. A request that failed is found in the gateway's access log by its id, so a
+ * test can say whose hands it was in.
  */
-import { Agent, request } from "node:http";
+import { request } from "node:http";
+import { randomUUID } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Platform } from "./platform.ts";
+import { until } from "./until.ts";
 
-export interface Sent {
-  readonly kind: "kept" | "fresh";
-  readonly startedAt: number;
-  readonly endedAt: number;
-  /** The status, or the code of the error. */
-  readonly outcome: number | string;
+export interface Outcome {
+  readonly id: string;
+  /** performance.now() at its start. */
+  readonly sentAt: number;
+  readonly status: number | null;
+  /** The connection's error code, when there was no answer. */
+  readonly error: string | null;
+  readonly text: string;
 }
 
-export interface Load {
-  readonly sent: readonly Sent[];
-  /** Ends the callers once each has its last answer. */
-  stop(): Promise<readonly Sent[]>;
+/** What the access log says of a request. */
+export interface Held {
+  readonly instance: string | null;
+  readonly status: number;
+  readonly owner: string;
 }
 
-const send = (
-  url: URL,
-  call: { readonly agent: Agent | false; readonly token: string; readonly body: string },
-): Promise<number | string> =>
-  new Promise((resolve) => {
-    const outgoing = request(url, {
-      method: "POST",
-      agent: call.agent,
-      headers: {
-        "x-auth-token": call.token,
-        "content-type": "application/json",
-        "content-length": Buffer.byteLength(call.body),
-      },
-    });
-    const failed = (error: NodeJS.ErrnoException): void => resolve(error.code ?? error.message);
-    outgoing.on("error", failed);
-    outgoing.on("response", (answer) => {
-      answer.on("error", failed);
-      answer.on("end", () => resolve(answer.statusCode ?? 0));
-      answer.resume();
-    });
-    outgoing.end(call.body);
-  });
+const ANSWER_WITHIN_MS = 60_000;
+const OUTCOMES_MAX = 50_000;
 
-/** Starts `kept` + `fresh` callers, each sending its next request when the last one is answered. */
-export const startLoad = (call: {
-  readonly url: URL;
-  readonly token: string;
-  readonly kept: number;
-  readonly fresh: number;
-  readonly body?: unknown;
-}): Load => {
-  const sent: Sent[] = [];
-  const body = JSON.stringify(call.body ?? {});
-  let isOver = false;
-  const caller = async (kind: Sent["kind"]): Promise<void> => {
-    const agent = kind === "kept" ? new Agent({ keepAlive: true, maxSockets: 1 }) : false;
-    while (!isOver) {
-      const startedAt = performance.now();
-      const outcome = await send(call.url, { agent, token: call.token, body });
-      sent.push({ kind, startedAt, endedAt: performance.now(), outcome });
-    }
-    if (agent !== false) agent.destroy();
-  };
-  const callers = [
-    ...Array.from({ length: call.kept }, () => caller("kept")),
-    ...Array.from({ length: call.fresh }, () => caller("fresh")),
-  ];
-  return {
-    sent,
-    stop: async () => {
-      isOver = true;
-      await Promise.all(callers);
-      return sent;
-    },
-  };
-};
+export class Load {
+  readonly outcomes: Outcome[] = [];
+  readonly #target: { readonly url: URL; readonly token: string; readonly body: string };
+  readonly #dataDir: string;
+  readonly #callers: readonly Promise<void>[];
+  #isWanted = true;
 
-/** How often each outcome came, by kind of connection. */
-export const outcomes = (sent: readonly Sent[]): Record<string, number> => {
-  const counts: Record<string, number> = {};
-  for (const { kind, outcome } of sent) {
-    const key = `${kind} ${outcome}`;
-    counts[key] = (counts[key] ?? 0) + 1;
+  private constructor(platform: Platform, target: { url: URL; token: string; body: string }, lanes: number) {
+    this.#dataDir = platform.dataDir;
+    this.#target = target;
+    this.#callers = Array.from({ length: lanes }, () => this.#call());
   }
-  return counts;
-};
+
+  /** Starts, and resolves once every caller has had an answer. */
+  static async on(
+    platform: Platform,
+    service: string,
+    options: { lanes: number; body: unknown },
+  ): Promise<Load> {
+    const load = new Load(
+      platform,
+      {
+        url: new URL(`${platform.state.url}/v1/infers/${service}`),
+        token: await platform.token(),
+        body: JSON.stringify(options.body),
+      },
+      options.lanes,
+    );
+    await load.answers(options.lanes * 2);
+    return load;
+  }
+
+  get failures(): readonly Outcome[] {
+    return this.outcomes.filter((outcome) => outcome.status !== 200);
+  }
+
+  /** Waits for so many further good answers to requests that are sent from now on. */
+  async answers(count: number): Promise<void> {
+    const from = performance.now();
+    await until(`${count} answers`, () => {
+      const good = this.outcomes.filter((o) => o.sentAt >= from && o.status === 200);
+      return good.length >= count;
+    });
+  }
+
+  /** No further requests; resolves when the last one is answered. */
+  async end(): Promise<void> {
+    this.#isWanted = false;
+    await Promise.all(this.#callers);
+  }
+
+  /** Whose hands a request was in; null when the gateway wrote nothing of it. */
+  held(id: string): Held | null {
+    for (const name of ["access.log", "access.log.1"]) {
+      const file = join(this.#dataDir, "logs", "platform", name);
+      if (!existsSync(file)) continue;
+      for (const line of readFileSync(file, "utf8").split("\n"))
+        if (line.includes(id)) return JSON.parse(line) as Held;
+    }
+    return null;
+  }
+
+  async #call(): Promise<void> {
+    while (this.#isWanted && this.outcomes.length < OUTCOMES_MAX) {
+      const outcome = await this.#send();
+      this.outcomes.push(outcome);
+      // Nobody listens: not a reason to burn the machine.
+      if (outcome.status === null) await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  #send(): Promise<Outcome> {
+    const { url, token, body } = this.#target;
+    const id = randomUUID().replaceAll("-", "");
+    const sentAt = performance.now();
+    return new Promise((resolve) => {
+      const end = (status: number | null, error: string | null, text: string): void =>
+        resolve({ id, sentAt, status, error, text });
+      const sent = request(
+        url,
+        {
+          method: "POST",
+          agent: false,
+          timeout: ANSWER_WITHIN_MS,
+          headers: {
+            "x-auth-token": token,
+            "content-type": "application/json",
+            "content-length": Buffer.byteLength(body),
+            "x-request-id": id,
+          },
+        },
+        (answer) => {
+          let text = "";
+          answer.setEncoding("utf8").on("data", (part: string) => (text += part));
+          answer.on("end", () => end(answer.statusCode ?? 0, null, text));
+          answer.on("error", (error: NodeJS.ErrnoException) => end(null, error.code ?? error.message, text));
+        },
+      );
+      sent.on("timeout", () => sent.destroy(new Error("no answer")));
+      sent.on("error", (error: NodeJS.ErrnoException) => end(null, error.code ?? error.message, ""));
+      sent.end(body);
+    });
+  }
+}

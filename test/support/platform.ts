@@ -72,10 +72,13 @@ export class Platform {
   #token: string | null = null;
   output = "";
 
-  /** `program`: where it is run from, when not from this clone. */
-  constructor(env: Readonly<Record<string, string>> = {}, program = REPO) {
+  /** `program`: where it is run from, when not from this clone. `parent`: where the data directory is made. */
+  constructor(
+    env: Readonly<Record<string, string>> = {},
+    { program = REPO, parent = tmpdir() }: { readonly program?: string; readonly parent?: string } = {},
+  ) {
     this.#program = program;
-    this.dataDir = mkdtempSync(join(tmpdir(), "modelport-e2e-"));
+    this.dataDir = mkdtempSync(join(parent, "modelport-e2e-"));
     this.#env = env;
   }
 
@@ -93,10 +96,11 @@ export class Platform {
     return JSON.parse(readFileSync(join(this.dataDir, "cli.json"), "utf8")) as Profile;
   }
 
-  async start(): Promise<this> {
+  /** `more`: settings of this start alone. */
+  async start(more: Readonly<Record<string, string>> = {}): Promise<this> {
     const child = spawn(process.execPath, [join(this.#program, "src/start.js"), "up"], {
       cwd: REPO,
-      env: this.environment,
+      env: { ...this.environment, ...more },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;

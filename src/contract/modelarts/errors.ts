@@ -84,6 +84,7 @@ export const MODELARTS_CODES: Record<ErrorCode, DialectError> = {
   CONTROL_UNAVAILABLE: { code: "APIGW.0202", inference: "APIG.0202", prefix: "Backend unavailable. " },
   NOT_READY: { code: "APIGW.0610", inference: "APIG.0610", prefix: "No backend available. " },
   INTERNAL: { code: "ModelArts.0010", inference: "APIG.0601" },
+  STORAGE_FULL: { code: "ModelArts.0010", inference: "APIG.0601" },
 };
 
 /** The body of ModelArts and gateway errors; the two documented shapes share their members. */
@@ -148,11 +149,11 @@ const TITLES: Readonly<Record<number, string>> = {
   429: "Too Many Requests",
   494: "Request Header Too Large",
   500: "Internal Server Error",
+  507: "Insufficient Storage",
   502: "Bad Gateway",
   503: "Service Unavailable",
   504: "Gateway Timeout",
   505: "HTTP Version Not Supported",
-  507: "Insufficient Storage",
 };
 
 /** Body of an error of the identity API (`/v3`). */

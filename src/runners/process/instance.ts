@@ -70,7 +70,7 @@ export const launchInstance = (
   }
   child.unref();
   const who = child.pid === undefined ? null : identify(child.pid);
-  if (who !== null) writeJson(join(directory, "process.json"), who);
+  if (who !== null) remember(deps, directory, who);
   const ended = new Promise<Ending>((resolve) => {
     child.once("exit", (code, signal) => resolve({ code, signal }));
   });
@@ -80,6 +80,15 @@ export const launchInstance = (
   // Without a start the process was over before we looked; its exit event tells the rest.
   const subject = who ?? { pid: child.pid, startedAt: "over" };
   return new WatchedProcess(deps, { directory, logFile, spec, who: subject, ended, report });
+};
+
+/** Not worth a start: a runner that comes after us and finds no record looks for the process itself. */
+const remember = (deps: InstanceDeps, directory: string, who: ProcessIdentity): void => {
+  try {
+    writeJson(join(directory, "process.json"), who);
+  } catch (error) {
+    deps.logger.warn({ err: error, directory }, "instance not written down");
+  }
 };
 
 /** Takes over an instance that an earlier process started; null when it is gone. Its leftovers are removed then. */
@@ -98,7 +107,7 @@ export const adoptInstance = (
     remove(directory);
     return null;
   }
-  writeJson(join(directory, "process.json"), who);
+  remember(deps, directory, who);
   return {
     isEnding: existsSync(join(directory, "ending")),
     attach: (report) => new WatchedProcess(deps, { directory, logFile, spec, who, ended: null, report }),
@@ -247,8 +256,7 @@ export class WatchedProcess implements DrivenInstance {
     const { who, directory, spec } = this.#subject;
     this.detach();
     if (this.#isAlive()) {
-      // A runner that comes after us goes on ending it.
-      if (existsSync(directory)) writeFileSync(join(directory, "ending"), "", { mode: 0o600 });
+      this.#markEnding();
       sendSignal(who.pid, "SIGTERM", "process");
       await this.#gone(spec.drainTimeoutMs + DRAIN_GRACE_MS, this.#hurry.signal);
       if (this.#isAlive()) sendSignal(who.pid, "SIGKILL", "group");
@@ -257,6 +265,16 @@ export class WatchedProcess implements DrivenInstance {
     }
     sweepGroup(who);
     remove(directory);
+  }
+
+  /** A runner that comes after us goes on ending it; without the mark (a full disk) it ends it anew. */
+  #markEnding(): void {
+    const { directory, spec } = this.#subject;
+    try {
+      if (existsSync(directory)) writeFileSync(join(directory, "ending"), "", { mode: 0o600 });
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, instance: spec.instanceId }, "ending not written down");
+    }
   }
 
   /** Waits until the process is gone, at most `ms`, or until `signal` aborts. */
