@@ -43,7 +43,7 @@ export interface GroupRoute {
   readonly concurrency: number;
   /** Requests that may wait for an instance of this group. */
   readonly queueMax: number;
-  /** Ready instances only. `url` is an http origin, `http://127.0.0.1:40123`. */
+  /** Ready instances only. `url` is an http or https origin, `http://127.0.0.1:40123`. */
   readonly instances: readonly { readonly id: string; readonly url: string }[];
 }
 

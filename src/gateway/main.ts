@@ -8,6 +8,8 @@ import type { Writable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
+import { describeProblems, followCertificate } from "./certificate.ts";
+import type { Certificate, CertificateFiles } from "./certificate.ts";
 import { createControlClient } from "./control-client.ts";
 import { createControlProxy } from "./control-proxy.ts";
 import { followTable, loadTable } from "./follow.ts";
@@ -24,6 +26,8 @@ export interface GatewayOptions {
   readonly host: string;
   /** 0: the kernel's choice; the answer names it. */
   readonly port: number;
+  /** TLS on the listener: the files that are followed, and what they held at the start. */
+  readonly tls?: { readonly files: CertificateFiles; readonly certificate: Certificate } | null;
   /** Control's private Unix socket. */
   readonly controlSocket: string;
   /** Where the last good table is kept. */
@@ -51,7 +55,7 @@ const FAREWELL_MS = 2_000;
 const CLOSE_SWEEP_MS = 50;
 
 export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
-  const { clock, logger, timer = systemTimer, gatewayId } = options;
+  const { clock, logger, timer = systemTimer, gatewayId, tls = null } = options;
   const table = new Table({ timer, monotonicMs: () => clock.monotonicMs() });
   const metrics = new Metrics(table);
   const control = createControlClient({ socketPath: options.controlSocket, timer });
@@ -77,6 +81,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     bodyBytesMax: options.bodyBytesMax,
     predictTimeoutMs: options.predictTimeoutMs,
     isClosing: () => isClosing,
+    certificate: tls?.certificate ?? null,
     control: proxy,
     controlMetrics: async () => {
       try {
@@ -100,6 +105,19 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   server.listen({ host: options.host, port: options.port, backlog: 1024 });
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
+  const certificateWatch =
+    tls === null
+      ? null
+      : followCertificate(tls.files, tls.certificate, {
+          timer,
+          now: () => clock.now(),
+          onChange: (certificate) => {
+            listener.useCertificate(certificate);
+            logger.info({ expires: new Date(certificate.expiresAt).toISOString() }, "certificate reloaded");
+          },
+          onProblems: (problems) =>
+            logger.error({ problems: describeProblems(problems) }, "new certificate not taken, the old one stays"),
+        });
   const following = followTable(follow, stop.signal);
   const reporting = usage.run(stop.signal);
   logger.info({ host: options.host, port, table: table.version }, "gateway listens");
@@ -118,6 +136,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     const limit = timer.after(options.predictTimeoutMs + 1_000, () => listener.closeAll());
     await closed;
     isOver.value = true;
+    certificateWatch?.stop();
     limit.cancel();
     stop.abort();
     await Promise.all([following, reporting]);

@@ -321,7 +321,9 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
         this.#instance?.markDown();
         this.#release(false);
         if (this.#attempts < Math.max(2, this.#group?.instances.length ?? 1)) return this.#seek();
-        return this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), 1);
+        return failure.isTls
+          ? this.#fail(fail("UPSTREAM_NOT_TLS", {}, { cause: failure.cause }))
+          : this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), 1);
       case "lost":
         this.#release(false);
         if (failure.reused && isRepeatable && this.#isRace()) {
