@@ -64,11 +64,11 @@ const followAddress = (config: Config): void => {
     const profile = JSON.parse(readFileSync(file, "utf8")) as {
       endpoint?: string;
       certificateFile?: string;
-      accessKey?: unknown;
+      password?: unknown;
     };
     const [endpoint, certificateFile] = [config.publicUrl, config.tls?.certificateFile];
     const isSame = profile.endpoint === endpoint && profile.certificateFile === certificateFile;
-    if (profile.accessKey !== undefined && !isSame) {
+    if (profile.password !== undefined && !isSame) {
       writeWhole(file, { ...profile, endpoint, certificateFile, token: undefined, expiresAt: undefined });
     }
   } catch {

@@ -296,9 +296,10 @@ class Http2Exchange implements Exchange {
   lost(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    const wasWhole = this.#isSettled && this.#isWhole;
-    this.#settle(false);
-    this.#session.over(this, !wasWhole && !this.#isCut);
+    // Both halves may be closed, and the connection with them, before node tells that the last write is done.
+    const stream = this.#stream;
+    this.#settle(this.isEnded && !this.#isCut && stream.rstCode === NO_ERROR && stream.writableLength === 0);
+    this.#session.over(this, !this.#isWhole && !this.#isCut);
   }
 
   #isWhole = false;
