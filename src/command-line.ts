@@ -16,9 +16,13 @@ import { systemClock } from "./telemetry/clock.ts";
 const trustOwnCertificate = (config: Config, profilePath: string): void => {
   try {
     const { certificateFile = config.tls?.certificateFile } =
-      config.tls === null ? (JSON.parse(readFileSync(profilePath, "utf8")) as { certificateFile?: string }) : {};
+      config.tls === null
+        ? (JSON.parse(readFileSync(profilePath, "utf8")) as { certificateFile?: string })
+        : {};
     if (certificateFile === undefined) return;
-    const own = readFileSync(certificateFile, "utf8").match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+    const own = readFileSync(certificateFile, "utf8").match(
+      /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g,
+    );
     const tls = process.getBuiltinModule("node:tls");
     tls.setDefaultCACertificates([...tls.getCACertificates("default"), ...(own ?? [])]);
   } catch {

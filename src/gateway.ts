@@ -11,12 +11,17 @@ import { appendToLog } from "./telemetry/log-file.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
 /** The certificate to start with; one that cannot be served stops the start, with everything that is wrong. */
-const readTls = (files: CertificateFiles | null): { files: CertificateFiles; certificate: Certificate } | null => {
+const readTls = (
+  files: CertificateFiles | null,
+): { files: CertificateFiles; certificate: Certificate } | null => {
   if (files === null) return null;
   const read = readCertificate(files, systemClock.now());
   if (read.ok) return { files, certificate: read.certificate };
   const fixes = [...new Set(read.problems.map((one) => one.fix))].join("; ");
-  throw new StartRefused(`TLS cannot be served: ${describeProblems(read.problems)}.`, `What to do: ${fixes}.`);
+  throw new StartRefused(
+    `TLS cannot be served: ${describeProblems(read.problems)}.`,
+    `What to do: ${fixes}.`,
+  );
 };
 
 export const startGateway = async (config: Config): Promise<{ close(): Promise<void> }> => {

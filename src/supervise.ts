@@ -337,7 +337,9 @@ const supervise = async (
   await compileOnce();
   const port = await claimPort(wanted.host, wanted.port);
   const reachable = wanted.host === "0.0.0.0" || wanted.host === "::" ? "127.0.0.1" : wanted.host;
-  const url = wanted.publicUrl ?? `${wanted.tls === null ? "http" : "https"}://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
+  const url =
+    wanted.publicUrl ??
+    `${wanted.tls === null ? "http" : "https"}://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
   const config: Config = { ...wanted, port, publicUrl: url };
 
   const since = clock.now();

@@ -272,7 +272,8 @@ export const CATALOGUE = {
   UPSTREAM_NOT_TLS: def(
     504,
     "upstream",
-    () => "Failed to find backend service because SSL error in calling it, please check the service is https.",
+    () =>
+      "Failed to find backend service because SSL error in calling it, please check the service is https.",
   ),
   UPSTREAM_BROKEN: def(
     502,

@@ -61,14 +61,20 @@ export const readCertificate = (files: CertificateFiles, now: number): Read => {
   const key = text("KEY", files.keyFile);
   const leaf = cert === null ? null : parseCertificate(cert);
   const privateKey = key === null ? null : parseKey(key);
-  if (typeof leaf === "string") complain("CERT", leaf, "name the PEM file of the certificate, its chain behind it");
-  if (typeof privateKey === "string") complain("KEY", privateKey, "name the PEM file of the certificate's key");
+  if (typeof leaf === "string")
+    complain("CERT", leaf, "name the PEM file of the certificate, its chain behind it");
+  if (typeof privateKey === "string")
+    complain("KEY", privateKey, "name the PEM file of the certificate's key");
   if (leaf instanceof X509Certificate) {
     const [from, to] = [leaf.validFromDate.getTime(), leaf.validToDate.getTime()];
     if (to <= now) complain("CERT", `has expired on ${day(to)}`, "renew the certificate");
     if (from > now) complain("CERT", `is not valid before ${day(from)}`, "use one that is, or set the clock");
     if (privateKey !== null && typeof privateKey !== "string" && !leaf.checkPrivateKey(privateKey)) {
-      complain("KEY", `is not the key of the certificate in ${files.certificateFile}`, "name the two that belong together");
+      complain(
+        "KEY",
+        `is not the key of the certificate in ${files.certificateFile}`,
+        "name the two that belong together",
+      );
     }
   }
   if (problems.length > 0 || cert === null || key === null || !(leaf instanceof X509Certificate)) {

@@ -116,7 +116,10 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
             logger.info({ expires: new Date(certificate.expiresAt).toISOString() }, "certificate reloaded");
           },
           onProblems: (problems) =>
-            logger.error({ problems: describeProblems(problems) }, "new certificate not taken, the old one stays"),
+            logger.error(
+              { problems: describeProblems(problems) },
+              "new certificate not taken, the old one stays",
+            ),
         });
   const following = followTable(follow, stop.signal);
   const reporting = usage.run(stop.signal);

@@ -14,7 +14,10 @@ export interface MadeCertificate {
 }
 
 /** A self-made certificate for 127.0.0.1 in files of its own below `dir`. `more`: options of `openssl req` instead of a validity of 30 days. */
-export const makeCertificate = async (dir: string, more: readonly string[] = []): Promise<MadeCertificate> => {
+export const makeCertificate = async (
+  dir: string,
+  more: readonly string[] = [],
+): Promise<MadeCertificate> => {
   const name = randomUUID();
   const [certificateFile, keyFile] = [join(dir, `${name}.crt`), join(dir, `${name}.key`)];
   await run("openssl", [

@@ -222,7 +222,8 @@ export class UpstreamConnection implements AnswerEvents {
     this.#listener = null;
     this.#die();
     if (listener === null) return;
-    if (!this.#isConnected) listener.onFailure({ kind: "dial", isTls: this.#isTls && this.#isDialled, cause });
+    if (!this.#isConnected)
+      listener.onFailure({ kind: "dial", isTls: this.#isTls && this.#isDialled, cause });
     else if (this.#answered) listener.onFailure({ kind: "broken", cause });
     else listener.onFailure({ kind: "lost", reused: this.#isReused, cause });
   }

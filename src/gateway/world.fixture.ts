@@ -243,7 +243,8 @@ export const createWorld = async (
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     },
-    call: (path, call = {}) => callOver(transport, port, path, { ...call, token: call.token === undefined ? goodToken : call.token }),
+    call: (path, call = {}) =>
+      callOver(transport, port, path, { ...call, token: call.token === undefined ? goodToken : call.token }),
     restartGateway: async () => {
       await gateway.close();
       gateway = await start(port);
