@@ -21,9 +21,15 @@ export const makeCertificate = async (
   const name = randomUUID();
   const [certificateFile, keyFile] = [join(dir, `${name}.crt`), join(dir, `${name}.key`)];
   await run("openssl", [
-    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
-    ...["-keyout", keyFile, "-out", certificateFile, "-subj", `/CN=${name}`],
-    ...["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
+    ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(" "),
+    "-keyout",
+    keyFile,
+    "-out",
+    certificateFile,
+    "-subj",
+    `/CN=${name}`,
+    "-addext",
+    "subjectAltName=IP:127.0.0.1,DNS:localhost",
     ...(more.length > 0 ? more : ["-days", "30"]),
   ]);
   const [cert, key] = await Promise.all([readFile(certificateFile, "utf8"), readFile(keyFile, "utf8")]);

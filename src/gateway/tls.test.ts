@@ -123,7 +123,7 @@ test("names everything that is wrong with the files at once", async () => {
   const expired = await makeCertificate(dir, ["-days", "1"]);
   const junk = join(dir, "junk");
   await writeFile(junk, "nothing");
-  const problems = (certificateFile: string, keyFile: string, now = systemClock.now()): string[] => {
+  const problems = (certificateFile: string, keyFile: string, now: number = systemClock.now()): string[] => {
     const read = readCertificate({ certificateFile, keyFile }, now);
     return read.ok ? [] : read.problems.map((one) => `${one.path} ${one.message.replaceAll(`${dir}/`, "")}`);
   };

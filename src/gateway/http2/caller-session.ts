@@ -202,8 +202,7 @@ class Http2Exchange implements Exchange {
     this.#stream.on("end", () => {
       if (this.#isSettled || this.isReceived) return;
       const { bodyLength } = this.#head;
-      if (bodyLength !== null && bodyLength !== this.#received)
-        return void this.#stream.close(PROTOCOL_ERROR);
+      if (bodyLength !== null && bodyLength !== this.#received) return this.#stream.close(PROTOCOL_ERROR);
       this.isReceived = true;
       this.listener.onBodyEnd();
     });
