@@ -1,6 +1,7 @@
 /**
  * Writes what is generated from code: docs/openapi.json from the API's schemas, docs/errors.md from the error catalogue,
- * docs/limits.md from the limits and settings. `--check` writes nothing and fails when a file is not what it would write.
+ * docs/limits.md from the limits and settings, docs/http.md from the table of odd requests and answers. `--check`
+ * writes nothing and fails when a file is not what it would write.
  */
 import { generateKeyPairSync } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
@@ -14,6 +15,7 @@ import type { ErrorCode, ErrorDefinition } from "../src/core/errors.ts";
 import { LIMITS } from "../src/core/limits.ts";
 import { systemClock } from "../src/telemetry/clock.ts";
 import { createLogger } from "../src/telemetry/logger.ts";
+import { renderHttpPage } from "../test/http/page.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -114,6 +116,7 @@ const files: Readonly<Record<string, string>> = {
   "docs/openapi.json": await openapi(),
   "docs/errors.md": errors(),
   "docs/limits.md": limits(),
+  "docs/http.md": renderHttpPage(),
 };
 const isCheck = process.argv.includes("--check");
 for (const [path, wanted] of Object.entries(files)) {

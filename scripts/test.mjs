@@ -37,6 +37,12 @@ const NEEDS = [
   },
   { what: "git", packages: ["git"], isThere: () => works("git", "--version") },
   { what: "curl", packages: ["curl"], isThere: () => works("curl", "--version") },
+  {
+    what: "Prometheus",
+    packages: ["prometheus"],
+    isThere: () => works("prometheus", "--version") && works("promtool", "--version"),
+  },
+  { what: "openssl", packages: ["openssl"], isThere: () => works("openssl", "version") },
   { what: "ps", packages: ["procps"], isThere: () => works("ps", "--version") },
 ];
 

@@ -6,6 +6,8 @@ import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
 import type { Problem } from "./core/errors.ts";
+import { readTracingSettings } from "./core/tracing.ts";
+import type { TracingSettings } from "./core/tracing.ts";
 
 const integer = (min: number, max: number, fallback: number) =>
   z
@@ -58,6 +60,11 @@ const schema = z.object({
   MODELPORT_DRAIN_TIMEOUT_MS: integer(0, 3_600_000, 45_000),
   /** Whether callers see the traceback of failing user code (`error_info`). */
   MODELPORT_ERROR_INFO: flag(true),
+  /** Who scrapes /metrics from elsewhere sends this as a bearer token. Unset: /metrics answers this machine only. */
+  MODELPORT_METRICS_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]{16,256}$/, "must be 16 to 256 printable characters without spaces")
+    .optional(),
 });
 
 export interface Config {
@@ -80,6 +87,9 @@ export interface Config {
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
   readonly errorInfo: boolean;
+  readonly metricsToken: string | null;
+  /** Null: tracing is off. */
+  readonly tracing: TracingSettings | null;
   /** What programs that build environments (pip, uv) get to see of the platform's environment; see toolEnvironment. */
   readonly toolEnvironment: Readonly<Record<string, string>>;
   /** What programs on this machine cannot do without, the platform's own settings and secrets left out. */
@@ -136,7 +146,8 @@ export const readConfig = (
       const name = String(issue.path[0]);
       problems.push({
         path: name,
-        message: `is ${JSON.stringify(env[name])}: ${issue.message}`,
+        // A secret is not repeated where logs may keep it.
+        message: `is ${name === "MODELPORT_METRICS_TOKEN" ? "not usable" : JSON.stringify(env[name])}: ${issue.message}`,
         fix: "see docs/operations.md",
       });
     }
@@ -150,6 +161,8 @@ export const readConfig = (
       fix: "set both MODELPORT_TLS_CERT_FILE and MODELPORT_TLS_KEY_FILE, or none",
     });
   }
+  const tracing = readTracingSettings(env);
+  problems.push(...tracing.problems);
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
   const e = parsed.data;
   return {
@@ -176,6 +189,8 @@ export const readConfig = (
       startTimeoutMs: e.MODELPORT_START_TIMEOUT_MS,
       drainTimeoutMs: e.MODELPORT_DRAIN_TIMEOUT_MS,
       errorInfo: e.MODELPORT_ERROR_INFO,
+      metricsToken: e.MODELPORT_METRICS_TOKEN ?? null,
+      tracing: tracing.settings,
       toolEnvironment: toolEnvironment(env),
       hostEnvironment: pick(env, HOST_VARIABLES),
       noColour: (env["NO_COLOR"] ?? "") !== "",

@@ -23,11 +23,14 @@ import { createLoopMetrics } from "./reconcile/metrics.ts";
 import { openPackages } from "./reconcile/packages.ts";
 import { createRetention } from "./reconcile/retention.ts";
 import { createServiceReconciler } from "./reconcile/service.ts";
+import { renderInstances } from "./runners/instance-metrics.ts";
 import { openProcessRunner } from "./runners/process/runner.ts";
 import type { Runner } from "./runners/runner.ts";
 import { openStore } from "./store/open-store.ts";
 import { systemClock } from "./telemetry/clock.ts";
 import { createLogger } from "./telemetry/logger.ts";
+import { ProcessMetrics } from "./telemetry/process-metrics.ts";
+import { Exposition } from "./telemetry/prometheus.ts";
 
 const MAIN = fileURLToPath(new URL("./start.js", import.meta.url));
 /** Imports build environments and load models: two at a time leave the machine usable. */
@@ -136,6 +139,7 @@ export const startControl = async (
     mainPath: MAIN,
     host: "127.0.0.1",
     errorInfo: config.errorInfo,
+    tracing: config.tracing,
     clock,
     logger,
     hostEnv: config.hostEnvironment,
@@ -151,6 +155,7 @@ export const startControl = async (
   const packages = await openPackages({ root: at("packages"), clock });
 
   const registry = new Registry();
+  const processMetrics = new ProcessMetrics("modelport_control", clock);
   const metrics = createLoopMetrics(registry);
   const loop = { clock, logger, metrics, random: Math.random };
   const importer = createImporter({
@@ -211,7 +216,12 @@ export const startControl = async (
     logger,
     keys,
     instanceLogs: instanceLogsOf(runner),
-    metrics: () => registry.metrics(),
+    metrics: async () => {
+      const out = new Exposition();
+      processMetrics.render(out);
+      renderInstances(out, runner.measure());
+      return out.toString() + (await registry.metrics());
+    },
     settings: {
       publicUrl: () => config.publicUrl ?? `http://${config.host}:${config.port}`,
       tokenHours: config.tokenHours,
@@ -228,6 +238,7 @@ export const startControl = async (
       await following.stop();
       await Promise.all([importLoop.stop(), serviceLoop.stop(), retention.stop()]);
       stopWatching();
+      processMetrics.close();
       await runner.close({ stopInstances });
       await store.close();
       rmSync(at("run", "control.sock"), { force: true });

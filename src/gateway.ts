@@ -38,6 +38,8 @@ export const startGateway = async (config: Config): Promise<{ close(): Promise<v
     gatewayId: "embedded",
     bodyBytesMax: config.bodyBytesMax,
     predictTimeoutMs: config.predictTimeoutMs,
+    metricsToken: config.metricsToken,
+    tracing: config.tracing,
     clock: systemClock,
     logger: createLogger("gateway", config.logLevel),
     accessLog,

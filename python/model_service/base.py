@@ -10,6 +10,10 @@ import time
 
 logger = logging.getLogger("model_service")
 
+# When the prediction under way reached each step: its begin and the end of each step so far. The worker empties it
+# before a prediction and reads it afterwards. Not kept on the service, whose class may have __slots__ or any names.
+steps = []  # type: list
+
 
 class BaseService(object):
     """The three overridable steps of a prediction around one loaded model."""
@@ -30,16 +34,21 @@ class BaseService(object):
 
     def inference(self, data):
         """Runs one prediction: `_preprocess`, `_inference`, `_postprocess`; logs the milliseconds of each at INFO."""
+        del steps[:]
         t0 = time.perf_counter()
+        steps.append(t0)
         if _wants_second_argument(type(self)):
             prepared = self._preprocess(data, None)
         else:
             prepared = self._preprocess(data)
         t1 = time.perf_counter()
+        steps.append(t1)
         result = self._inference(prepared)
         t2 = time.perf_counter()
+        steps.append(t2)
         answer = self._postprocess(result)
         t3 = time.perf_counter()
+        steps.append(t3)
         if logger.isEnabledFor(logging.INFO):
             logger.info(
                 "preprocess %.3f ms, inference %.3f ms, postprocess %.3f ms",

@@ -56,6 +56,8 @@ def serve(channel, engine):
     """Answers until the front closes the connection (0) or user code asks to exit (its code)."""
     own_pid = os.getpid()
     predict = engine.predict
+    steps = engine.steps
+    clock = time.perf_counter
     while True:
         frame = channel.read()
         if frame is None:
@@ -64,6 +66,8 @@ def serve(channel, engine):
         if header.get("t") != "predict":
             raise ProtocolError("expected a predict frame")
         code = None
+        received = clock()
+        del steps[:]
         try:
             answer = predict(header, body)
             reply = {"t": "answer", "id": header["id"]}
@@ -88,9 +92,17 @@ def serve(channel, engine):
         if os.getpid() != own_pid:
             # User code forked and the child came back here: the parent owns the connection.
             os._exit(0)
+        if steps:
+            reply["stepsUs"] = step_durations(received, steps, clock())
         channel.write(reply, answer)
         if code is not None:
             return code
+
+
+def step_durations(received, steps, ended):
+    """Microseconds: before the first step, each step, and what came after the last one that was completed."""
+    times = [received] + list(steps) + [ended]
+    return [max(0, round((end - start) * 1e6)) for start, end in zip(times, times[1:])]
 
 
 if __name__ == "__main__":

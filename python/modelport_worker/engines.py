@@ -11,8 +11,11 @@ class MachineLearningEngine(object):
     """Scikit_Learn and XGBoost: the raw body goes in, a list of results comes out."""
 
     def __init__(self, load):
+        from model_service import base
         from model_service.python_model_service import XgSklServingBaseService
 
+        # Times of the steps of the prediction under way; stays empty when user code replaces `inference` itself.
+        self.steps = base.steps
         path = _model_path(load["packageDir"], load["modelFile"])
         module = import_customize_service(load["packageDir"])
         if module is None:

@@ -8,8 +8,11 @@ The header's field `t` tells the frames apart:
                    predict      id, contentType, query, parts [{name, size, filename?, contentType?}]; body: the parts
   worker -> front  ready        protocol, service, python, loadMs
                    load-failed  exception, traceback
-                   answer       id; body: the JSON to send
-                   failed       id, kind (input | lookup | code), exception, traceback, exits
+                   answer       id, stepsUs?; body: the JSON to send
+                   failed       id, kind (input | lookup | code), exception, traceback, exits, stepsUs?
+
+`stepsUs`: how long the worker had the request, in parts: before the first step, preprocess, inference, postprocess, after
+them. A failure ends the list with the step it came from. Absent when user code replaced `inference` as a whole.
 """
 import json
 import struct

@@ -43,6 +43,9 @@ class Worker(unittest.TestCase):
         worker = self.start()
         self.assertEqual((worker.loaded["t"], worker.loaded["service"]), ("ready", "UserService"))
         header, body = worker.predict(b"{}")
+        parts = header.pop("stepsUs")
+        self.assertEqual(len(parts), 5)
+        self.assertTrue(all(isinstance(part, int) and part >= 0 for part in parts), parts)
         self.assertEqual((header, json.loads(body.decode())), ({"t": "answer", "id": 1}, {"data": {"resp_data": [2]}}))
         body = worker.predict(b'{"meta": {"uuid": "u"}}')[1]
         self.assertEqual(json.loads(body.decode()), {"meta": {"uuid": "u"}, "data": {"resp_data": [25 - 2]}})
@@ -235,6 +238,21 @@ class Worker(unittest.TestCase):
         _, _, err = worker.close()
         self.assertEqual(err.count("WARNING mine: seen"), 3, err)
         self.assertNotIn("hidden", err)
+
+    def test_tells_the_step_a_failure_came_from_and_how_long_each_took(self):
+        worker = self.start(BASE.replace("return [len(json.dumps(data))]", "time.sleep(0.02)\n        raise ValueError('x')"))
+        header = worker.predict(b"{}")[0]
+        self.assertEqual(header["t"], "failed")
+        self.assertEqual(len(header["stepsUs"]), 3)
+        self.assertGreaterEqual(header["stepsUs"][2], 20000)
+        # The next prediction fails one step earlier: nothing is left of the one before.
+        self.assertEqual(len(worker.predict(b"no JSON")[0]["stepsUs"]), 2)
+        worker.close()
+
+    def test_tells_no_steps_when_user_code_replaces_inference(self):
+        worker = self.start(BASE + "    def inference(self, data):\n        return [1]\n")
+        self.assertEqual(worker.predict(b"{}")[0], {"t": "answer", "id": 1})
+        worker.close()
 
     def test_puts_back_names_the_standard_library_gave_up(self):
         worker = self.start("from collections import Mapping, Iterable\nimport time\ntime.clock()\n" + BASE)

@@ -240,6 +240,17 @@ export const CATALOGUE = {
     () => "The API does not exist or has not been published in the environment",
     () => "Check the service id; `modelport service list` shows the ones of your project.",
   ),
+  METRICS_NOT_HERE: def(
+    403,
+    "client",
+    () => "The metrics are told only to callers on this machine, without a proxy between.",
+    () => "Set MODELPORT_METRICS_TOKEN and send it as `Authorization: Bearer`.",
+  ),
+  METRICS_TOKEN_WRONG: def(
+    401,
+    "client",
+    () => "The metrics need the token of MODELPORT_METRICS_TOKEN as a bearer token.",
+  ),
   SERVICE_ID_MISSING: def(
     400,
     "client",

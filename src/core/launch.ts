@@ -4,10 +4,13 @@
  *
  *   GET /health → 200 {"status":"OK"}                           ready or busy: send traffic
  *                 503 {"status":"starting"}                     loading, or a worker is being replaced
+ *                     both with "counters":InstanceCounters     for metrics; other programs leave it out
  *                 503 {"status":"failed","failure":Failure}     will not become ready by itself: end it
  *   SIGTERM     → no new connections, predictions in flight finish (at most drainTimeoutMs), exit 0
  */
+import type { InstanceCounters } from "./instance-counters.ts";
 import type { Failure } from "./service.ts";
+import type { TracingSettings } from "./tracing.ts";
 import type { EngineName } from "./engines.ts";
 
 export interface LaunchSpec {
@@ -31,6 +34,10 @@ export interface LaunchSpec {
   readonly drainTimeoutMs: number;
   /** Whether `error_info` carries the traceback to callers; false: only the exception's class and message. */
   readonly errorInfo: boolean;
+  /** Null or absent: no traces. Of the instance itself only; user code does not see it in its environment. */
+  readonly tracing?: TracingSettings | null;
+  /** The service's id, "" for a trial start: what its spans and metrics are known by. */
+  readonly serviceId?: string;
   /** Address to listen on; the port is the kernel's choice. */
   readonly host: string;
   /** Written by the instance, atomically, once it listens: an AddressFile. */
@@ -45,6 +52,6 @@ export interface AddressFile {
 }
 
 export type HealthAnswer =
-  | { readonly status: "OK" }
-  | { readonly status: "starting" }
+  | { readonly status: "OK"; readonly counters?: InstanceCounters }
+  | { readonly status: "starting"; readonly counters?: InstanceCounters }
   | { readonly status: "failed"; readonly failure: Failure };

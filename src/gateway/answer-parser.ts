@@ -140,7 +140,7 @@ export class AnswerParser implements BodyEvents {
 
   /** Null for an interim answer. */
   #readHead(data: Buffer, from: number, headEnd: number): ReadHead | null {
-    if (!isClean(data, from, headEnd)) throw new Malformed("control characters in the header");
+    if (!isClean(data, from, headEnd + 2)) throw new Malformed("control characters in the header");
     const text = data.toString("latin1", from, headEnd);
     let end = text.indexOf("\r\n");
     if (end < 0) end = text.length;

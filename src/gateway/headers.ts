@@ -5,6 +5,7 @@
  * Names are compared case-insensitively and with `_` read as `-`: CGI-style servers (WSGI) cannot tell the two apart, so
  * `X_Request_Id` would otherwise pass for the field the gateway sets. Only the exact spelling is *believed*, though.
  */
+import type { Span } from "../telemetry/tracing.ts";
 
 /** What the gateway itself reads of a request, joined with ", " where a field came more than once. */
 export interface KnownFields {
@@ -118,6 +119,7 @@ const forwardable = (
   fields: readonly string[],
   connection: string | undefined,
   direction: "toInstance" | "toControl" | "toCaller",
+  replaced: ReadonlySet<keyof KnownFields> | null = null,
 ): string => {
   const named = nominated(connection);
   let lines = "";
@@ -125,14 +127,26 @@ const forwardable = (
     const name = fields[i] ?? "";
     const field = fieldName(name);
     if (field === null || !field[direction] || (named !== null && named.has(field.lower))) continue;
+    if (replaced !== null && field.known !== null && replaced.has(field.known)) continue;
     lines += `${name}: ${fields[i + 1] ?? ""}\r\n`;
   }
   return lines;
 };
 
-/** The forwardable fields of a request as header lines, each ended by CRLF. */
-export const requestLines = (fields: readonly string[], known: KnownFields): string =>
-  forwardable(fields, known.connection, "toInstance");
+/** What a span of the gateway's replaces: of a trace that begins here, a caller's `tracestate` is no part. */
+const REPLACED_BY_CHILD: ReadonlySet<keyof KnownFields> = new Set(["traceparent"]);
+const REPLACED_BY_ROOT: ReadonlySet<keyof KnownFields> = new Set(["traceparent", "tracestate"]);
+
+/** The forwardable fields of a request as header lines, each ended by CRLF. `span`: the gateway's, when it is traced. */
+export const requestLines = (
+  fields: readonly string[],
+  known: KnownFields,
+  span: Pick<Span, "traceparent" | "isRoot"> | null = null,
+): string => {
+  if (span === null) return forwardable(fields, known.connection, "toInstance");
+  const replaced = span.isRoot ? REPLACED_BY_ROOT : REPLACED_BY_CHILD;
+  return `${forwardable(fields, known.connection, "toInstance", replaced)}traceparent: ${span.traceparent}\r\n`;
+};
 
 export const controlLines = (fields: readonly string[], known: KnownFields): string =>
   forwardable(fields, known.connection, "toControl");

@@ -17,6 +17,7 @@ import type { Certificate } from "./certificate.ts";
 import { dateLine, reasonOf, renderError, requestIdOf, sendError, sendText } from "./answer.ts";
 import type { ControlProxy } from "./control-proxy.ts";
 import type { Exchange } from "./exchange.ts";
+import { refuseScrape } from "./metrics-access.ts";
 import { CallerConnection } from "./http1/caller-connection.ts";
 import type { DoorRefusal } from "./http1/caller-connection.ts";
 import { CallerSession } from "./http2/caller-session.ts";
@@ -30,11 +31,15 @@ const SWEEP_MS = 1_000;
 const HANDSHAKE_MS = 10_000;
 /** Requests over HTTP/2 that may be open at a time, over all connections: as many as HTTP/1.1 could have. */
 const STREAMS_MAX = CONNECTIONS_MAX;
+/** RFC 9110 §11.6.1: a 401 says how to authenticate. */
+const BEARER = "WWW-Authenticate: Bearer\r\n";
 
 export interface ListenerDeps extends PredictionDeps {
   readonly control: ControlProxy;
   /** Control's own metrics in the same text form; "" when it does not answer. Never rejects. */
   readonly controlMetrics: () => Promise<string>;
+  /** Null: /metrics answers callers on this machine. */
+  readonly metricsToken: string | null;
   readonly isClosing: () => boolean;
   /** Null: plain HTTP/1.1, the embedded default. Else TLS with HTTP/2 and HTTP/1.1. */
   readonly certificate: Certificate | null;
@@ -157,7 +162,10 @@ export class Listener {
         return this.#refuse(exchange, fail("SERVICE_ID_MISSING", {}), true);
       case "health":
         return this.#sendText(exchange, this.#health());
-      case "metrics":
+      case "metrics": {
+        const refusal = refuseScrape(exchange, this.#deps.metricsToken);
+        if (refusal !== null)
+          return this.#refuse(exchange, refusal, false, refusal.status === 401 ? BEARER : "");
         void this.#deps.controlMetrics().then((ofControl) =>
           this.#sendText(exchange, {
             status: 200,
@@ -166,6 +174,7 @@ export class Listener {
           }),
         );
         return;
+      }
       case "internal":
         return this.#refuse(exchange, fail("ROUTE_NOT_FOUND", {}), false);
       case "too-long":
@@ -179,11 +188,12 @@ export class Listener {
     }
   }
 
-  #refuse(exchange: Exchange, error: AppError, isPrediction: boolean): void {
+  #refuse(exchange: Exchange, error: AppError, isPrediction: boolean, lines = ""): void {
     sendError(exchange, error, {
       requestId: requestIdOf(exchange.known.requestId),
       plane: isPrediction ? "inference" : "control",
       now: this.#deps.clock.now(),
+      lines,
     });
   }
 

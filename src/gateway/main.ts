@@ -6,7 +6,9 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Writable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
+import type { TracingSettings } from "../core/tracing.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { openTracer } from "../telemetry/tracing.ts";
 import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
 import { describeProblems, followCertificate } from "./certificate.ts";
 import type { Certificate, CertificateFiles } from "./certificate.ts";
@@ -40,6 +42,10 @@ export interface GatewayOptions {
   readonly logger: Logger;
   /** Gets the access records, JSON lines. Not closed by the gateway. */
   readonly accessLog: Writable;
+  /** Who scrapes /metrics sends it; null or absent: only callers on this machine may. */
+  readonly metricsToken?: string | null;
+  /** Null or absent: no traces. */
+  readonly tracing?: TracingSettings | null;
   readonly timer?: Timer;
 }
 
@@ -53,11 +59,19 @@ export interface Gateway {
 const CONTROL_METRICS_MS = 1_000;
 const FAREWELL_MS = 2_000;
 const CLOSE_SWEEP_MS = 50;
+/** How long the end waits for a collector to take the last spans. */
+const TRACES_LAST_MS = 2_000;
 
 export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   const { clock, logger, timer = systemTimer, gatewayId, tls = null } = options;
   const table = new Table({ timer, monotonicMs: () => clock.monotonicMs() });
-  const metrics = new Metrics(table);
+  const metrics = new Metrics({ table, clock });
+  const tracer = await openTracer(options.tracing ?? null, "gateway", {
+    clock,
+    random: Math.random,
+    onExport: (state, error) => logger.warn({ state, error }, "export of traces"),
+  });
+  metrics.spans = tracer.isOn ? tracer.counts : null;
   const control = createControlClient({ socketPath: options.controlSocket, timer });
   const accessLog = new AccessLog({ destination: options.accessLog, metrics, timer });
   const usage = new Usage({ control, clock, gatewayId });
@@ -76,6 +90,8 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     accessLog,
     usage,
     held: new HeldBytes(),
+    tracer,
+    metricsToken: options.metricsToken ?? null,
     clock,
     timer,
     bodyBytesMax: options.bodyBytesMax,
@@ -100,6 +116,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   });
 
   const { server } = listener;
+  metrics.connections = () => listener.connectionCount;
   const follow = { table, control, clock, logger, metrics, tableFile: options.tableFile, gatewayId };
   await loadTable(follow);
   server.listen({ host: options.host, port: options.port, backlog: 1024 });
@@ -153,6 +170,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
         timeoutMs: FAREWELL_MS,
       })
       .catch(() => undefined);
+    await Promise.race([tracer.close(), clock.sleep(TRACES_LAST_MS)]);
     proxy.close();
     control.close();
     table.close();

@@ -3,8 +3,13 @@
  * from the routing table or from a fixed list, never from a request: whatever callers send, the number of series is
  * bounded by what is deployed.
  */
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import type { Clock } from "../core/clock.ts";
 import type { ErrorOwner } from "../core/errors.ts";
+import { VERSION } from "../core/version.ts";
+import { ProcessMetrics } from "../telemetry/process-metrics.ts";
+import { Exposition } from "../telemetry/prometheus.ts";
+import type { Tracer } from "../telemetry/tracing.ts";
+import type { GroupState } from "./admit.ts";
 import type { Table } from "./table.ts";
 
 export type Outcome = "2xx" | "3xx" | "4xx" | "5xx" | "aborted";
@@ -41,22 +46,24 @@ interface ServiceSeries {
   readonly versions: Map<string, Series>;
 }
 
-const escape = (value: string): string =>
-  value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
-
 export class Metrics {
   readonly #table: Table;
   readonly #services = new Map<string, ServiceSeries>();
   /** Requests to ids that are not in the table, and the past of services that left it: keeps sums from falling. */
   readonly #other = new Series();
-  readonly #eventLoop = monitorEventLoopDelay({ resolution: 20 });
+  readonly #process: ProcessMetrics;
   recordsDropped = 0;
   tableAppliedAt = 0;
   isControlReachable = false;
 
-  constructor(table: Table) {
-    this.#table = table;
-    this.#eventLoop.enable();
+  /** Set by the composition once there is a listener. */
+  connections: () => number = () => 0;
+  /** Null: no traces. */
+  spans: Tracer["counts"] | null = null;
+
+  constructor(deps: { readonly table: Table; readonly clock: Clock }) {
+    this.#table = deps.table;
+    this.#process = new ProcessMetrics("modelport_gateway", deps.clock);
   }
 
   count(service: string | null, version: string, outcome: Outcome, owner: Owner, ms: number): void {
@@ -80,74 +87,87 @@ export class Metrics {
   }
 
   close(): void {
-    this.#eventLoop.disable();
+    this.#process.close();
   }
 
   render(): string {
-    const lines: string[] = [];
-    const family = (name: string, type: string, help: string): void => {
-      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
-    };
+    const out = new Exposition();
+    out.family("modelport_build_info", "gauge", "The release that runs, as labels; always 1.");
+    out.sample(1, { version: VERSION, node: process.versions.node });
+    this.#renderRequests(out);
+    this.#renderTable(out);
+    out.family("modelport_gateway_connections_open", "gauge", "Connections of callers that are open.");
+    out.sample(this.connections());
+    out.family("modelport_gateway_table_version", "gauge", "Version of the routing table in use.");
+    out.sample(this.#table.version ?? -1);
+    out.family("modelport_gateway_control_reachable", "gauge", "1 while the control service answers.");
+    out.sample(this.isControlReachable ? 1 : 0);
+    out.family(
+      "modelport_gateway_access_records_dropped_total",
+      "counter",
+      "Access records lost to a slow log.",
+    );
+    out.sample(this.recordsDropped);
+    if (this.spans !== null) {
+      out.family(
+        "modelport_gateway_trace_spans_total",
+        "counter",
+        "Spans by whether the collector took them.",
+      );
+      for (const outcome of ["exported", "failed"] as const) out.sample(this.spans[outcome], { outcome });
+    }
+    this.#process.render(out);
+    return out.toString();
+  }
+
+  #renderRequests(out: Exposition): void {
     const all: [service: string, version: string, series: Series][] = [["other", "", this.#other]];
     for (const [id, service] of this.#services) {
       for (const [version, series] of service.versions) all.push([id, version, series]);
     }
-    family("modelport_gateway_requests_total", "counter", "Predictions by outcome and owner of the failure.");
+    out.family(
+      "modelport_gateway_requests_total",
+      "counter",
+      "Predictions by outcome and owner of the failure.",
+    );
     for (const [service, version, series] of all) {
       for (const [o, outcome] of OUTCOMES.entries()) {
         for (const [w, owner] of OWNERS.entries()) {
           const count = series.counts[o * OWNERS.length + w] ?? 0;
-          if (count === 0) continue;
-          lines.push(
-            `modelport_gateway_requests_total{service="${escape(service)}",version="${escape(version)}",outcome="${outcome}",owner="${owner}"} ${count}`,
-          );
+          if (count > 0) out.sample(count, { service, version, outcome, owner });
         }
       }
     }
-    const name = "modelport_gateway_request_duration_seconds";
-    family(name, "histogram", "From the request's head to the end of the answer.");
-    for (const [service, version, series] of all) {
-      const labels = `service="${escape(service)}",version="${escape(version)}"`;
-      let sum = 0;
-      for (const [i, count] of series.buckets.entries()) {
-        sum += count;
-        const limit = BUCKETS_MS[i];
-        lines.push(`${name}_bucket{${labels},le="${limit === undefined ? "+Inf" : limit / 1000}"} ${sum}`);
-      }
-      lines.push(`${name}_sum{${labels}} ${series.sumMs / 1000}`, `${name}_count{${labels}} ${sum}`);
+    out.family(
+      "modelport_gateway_request_duration_seconds",
+      "histogram",
+      "From the request's head to the end of the answer.",
+    );
+    for (const [service, version, { buckets, sumMs }] of all) {
+      out.histogram({ limitsMs: BUCKETS_MS, counts: buckets, sumMs }, { service, version });
     }
-    this.#renderGroups(lines, family);
-    family("modelport_gateway_event_loop_delay_seconds", "gauge", "Delay of the event loop since the start.");
-    for (const [quantile, percent] of [
-      ["0.5", 50],
-      ["0.99", 99],
-      ["1", 100],
-    ] as const) {
-      const seconds = this.#eventLoop.percentile(percent) / 1e9;
-      lines.push(`modelport_gateway_event_loop_delay_seconds{quantile="${quantile}"} ${seconds}`);
-    }
-    family("modelport_gateway_table_version", "gauge", "Version of the routing table in use.");
-    lines.push(`modelport_gateway_table_version ${this.#table.version ?? -1}`);
-    family("modelport_gateway_control_reachable", "gauge", "1 while the control service answers.");
-    lines.push(`modelport_gateway_control_reachable ${this.isControlReachable ? 1 : 0}`);
-    family("modelport_gateway_access_records_dropped_total", "counter", "Access records lost to a slow log.");
-    lines.push(`modelport_gateway_access_records_dropped_total ${this.recordsDropped}`);
-    return `${lines.join("\n")}\n`;
   }
 
-  #renderGroups(lines: string[], family: (name: string, type: string, help: string) => void): void {
-    const gauges = [
-      ["modelport_gateway_queue_length", "Requests that wait for an instance."],
-      ["modelport_gateway_in_flight", "Requests at an instance."],
-      ["modelport_gateway_instances", "Ready instances."],
-    ] as const;
-    for (const [index, [name, help]] of gauges.entries()) {
-      family(name, "gauge", help);
+  #renderTable(out: Exposition): void {
+    out.family("modelport_gateway_service_info", "gauge", "Name and project of a service's id; always 1.");
+    for (const { route } of this.#table.services.values()) {
+      out.sample(1, { service: route.id, name: route.name, project: route.projectId });
+    }
+    const gauges: readonly [name: string, help: string, value: (group: GroupState) => number][] = [
+      [
+        "modelport_gateway_queue_length",
+        "Requests that wait for an instance.",
+        (group) => group.waitingCount,
+      ],
+      ["modelport_gateway_in_flight", "Requests at an instance.", (group) => group.inFlight],
+      ["modelport_gateway_instances", "Ready instances.", (group) => group.instances.length],
+    ];
+    for (const [name, help, value] of gauges) {
+      out.family(name, "gauge", help);
       for (const service of this.#table.services.values()) {
         for (const group of service.groups) {
-          const labels = `service="${escape(service.route.id)}",version="${escape(group.route.modelVersion)}",group="${escape(group.id)}"`;
-          const value = [group.waitingCount, group.inFlight, group.instances.length][index] ?? 0;
-          lines.push(`${name}{${labels}} ${value}`);
+          const { id, modelVersion: version } = group.route;
+          out.sample(value(group), { service: service.route.id, version, group: id });
         }
       }
     }

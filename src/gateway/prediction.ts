@@ -16,6 +16,7 @@
 import { fail } from "../core/errors.ts";
 import type { AppError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
+import type { Span, Tracer } from "../telemetry/tracing.ts";
 import type { GroupState, InstanceState, Waiter } from "./admit.ts";
 import { dateLine, requestIdOf, sendError } from "./answer.ts";
 import type { AnswerHead } from "./answer-parser.ts";
@@ -39,6 +40,7 @@ export interface PredictionDeps {
   readonly accessLog: AccessLog;
   readonly usage: Usage;
   readonly held: HeldBytes;
+  readonly tracer: Tracer;
   readonly clock: Clock;
   readonly timer: Timer;
   readonly bodyBytesMax: number;
@@ -68,6 +70,8 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   readonly #target: { readonly serviceId: string; readonly path: string };
   readonly #requestId: string;
   readonly #startedAt: number;
+  /** Null: not traced. */
+  readonly #span: Span | null;
   #deadline: TimerHandle | null = null;
 
   #caller: Caller | null = null;
@@ -108,6 +112,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#target = target;
     this.#requestId = requestIdOf(exchange.known.requestId);
     this.#startedAt = deps.clock.monotonicMs();
+    this.#span = deps.tracer.start("prediction", exchange.known.traceparent, this.#startedAt);
   }
 
   start(): void {
@@ -271,7 +276,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
         : length > 0 || WITH_EMPTY_BODY.has(method)
           ? `Content-Length: ${length}\r\n`
           : "";
-    return `${method} ${this.#target.path} HTTP/1.1\r\nHost: ${authority}\r\n${requestLines(fields, known)}X-Request-Id: ${this.#requestId}\r\nX-Request-Deadline-Ms: ${remaining}\r\nX-Forwarded-For: ${forwardedFor(known, peer)}\r\n${framing}\r\n`;
+    return `${method} ${this.#target.path} HTTP/1.1\r\nHost: ${authority}\r\n${requestLines(fields, known, this.#span)}X-Request-Id: ${this.#requestId}\r\nX-Request-Deadline-Ms: ${remaining}\r\nX-Forwarded-For: ${forwardedFor(known, peer)}\r\n${framing}\r\n`;
   }
 
   /** The instance takes bytes again. */
@@ -417,7 +422,9 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     const owner: Owner = isWhole ? (this.#error?.owner ?? ownerOfAnswer(status)) : (this.#cutBy ?? "client");
     const service = this.#service?.route.id ?? null;
     const version = this.#group?.route.modelVersion ?? null;
-    const t = this.#durations(clock.monotonicMs());
+    const now = clock.monotonicMs();
+    const t = this.#durations(now);
+    if (this.#span !== null) this.#endSpan(this.#span, now, status, outcome, owner);
     metrics.count(service, version ?? "", outcome, owner, t.total);
     if (service !== null) usage.count(service, isWhole ? status >= 400 : owner !== "client");
     accessLog.write({
@@ -435,6 +442,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
       service,
       version,
       instance: this.#instanceId,
+      trace_id: this.#span?.traceId,
       attempts: this.#attempts,
       bytes_in: this.#bytesIn,
       bytes_out: this.#bytesOut,
@@ -442,6 +450,30 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
       queue_ms: t.queue,
       upstream_ms: t.upstream,
       total_ms: t.total,
+    });
+  }
+
+  #endSpan(span: Span, now: number, status: number, outcome: Outcome, owner: Owner): void {
+    const authenticated = this.#authenticatedAt || now;
+    span.child("auth", this.#startedAt, authenticated);
+    if (this.#group !== null) span.child("queue", authenticated, this.#admittedAt || now);
+    if (this.#admittedAt > 0) span.child("upstream", this.#admittedAt, this.#headAt || now);
+    const isOurs = status >= 500 || (outcome === "aborted" && owner !== "client");
+    span.end({
+      // Callers' mistakes are no errors of the server's span (OpenTelemetry's conventions for HTTP).
+      error: isOurs ? (this.#error?.code ?? `status ${status}`) : null,
+      attributes: {
+        "http.request.method": this.#exchange.method,
+        "http.response.status_code": status,
+        "modelport.service": this.#service?.route.id ?? "",
+        "modelport.version": this.#group?.route.modelVersion ?? "",
+        "modelport.instance": this.#instanceId ?? "",
+        "modelport.outcome": outcome,
+        "modelport.owner": owner,
+        "modelport.request_id": this.#requestId,
+        "modelport.attempts": this.#attempts,
+      },
+      endMs: now,
     });
   }
 }

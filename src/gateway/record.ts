@@ -24,6 +24,8 @@ export interface AccessRecord {
   readonly service: string | null;
   readonly version: string | null;
   readonly instance: string | null;
+  /** Absent when the request is not traced. */
+  readonly trace_id?: string | undefined;
   readonly attempts: number;
   readonly bytes_in: number;
   readonly bytes_out: number;
@@ -71,7 +73,8 @@ const lineOf = (e: AccessEntry): string => {
     `{"time":"${isoTime(e.time)}","request_id":"${e.request_id}","client":${quoted(e.client)},"method":"${e.method}","path":${quoted(path)},` +
     `"status":${e.status},"outcome":"${e.outcome}","owner":"${e.owner}","error":${quoted(e.error)},"project":${quoted(e.project)},` +
     `"user":${quoted(e.user)},"service":${quoted(e.service)},"version":${quoted(e.version)},"instance":${quoted(e.instance)},` +
-    `"attempts":${e.attempts},"bytes_in":${e.bytes_in},"bytes_out":${e.bytes_out},` +
+    // Hexadecimal, whatever the caller sent.
+    `${e.trace_id === undefined ? "" : `"trace_id":"${e.trace_id}",`}"attempts":${e.attempts},"bytes_in":${e.bytes_in},"bytes_out":${e.bytes_out},` +
     `"auth_ms":${e.auth_ms},"queue_ms":${e.queue_ms},"upstream_ms":${e.upstream_ms},"total_ms":${e.total_ms}}\n`
   );
 };

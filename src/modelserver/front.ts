@@ -6,12 +6,15 @@ import { Server as NetServer } from "node:net";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import type { HealthAnswer } from "../core/launch.ts";
+import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
 import { plainError, wireAnswer } from "./answers.ts";
+import type { StepTimes } from "./measures.ts";
 import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
 import type { Timers } from "./timers.ts";
 
 export interface FrontDeps {
-  readonly pool: Pick<Pool, "submit" | "health" | "stats">;
+  readonly pool: Pick<Pool, "submit" | "health" | "stats" | "counters">;
+  readonly tracer: Tracer;
   readonly clock: Clock;
   readonly timers: Timers;
 }
@@ -19,6 +22,9 @@ export interface FrontDeps {
 export interface FrontOptions {
   readonly predictTimeoutMs: number;
   readonly errorInfo: boolean;
+  readonly instanceId: string;
+  readonly modelVersion: string;
+  readonly serviceId?: string;
 }
 
 // An `import` of node:http makes node run all its lazy exports, WebSocket among them: twice the start-up time and 15 MB
@@ -34,6 +40,7 @@ export class Front {
   readonly server: Server;
   readonly #deps: FrontDeps;
   readonly #options: FrontOptions;
+  readonly #spanAttributes: SpanAttributes;
   #draining = false;
   #open = 0;
   #whenClosed: (() => void) | null = null;
@@ -41,6 +48,11 @@ export class Front {
   constructor(deps: FrontDeps, options: FrontOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#spanAttributes = {
+      "modelport.service": options.serviceId ?? "",
+      "modelport.version": options.modelVersion,
+      "modelport.instance": options.instanceId,
+    };
     this.server = createServer({ keepAliveTimeout: 0, noDelay: true }, (req, res) => this.#handle(req, res));
   }
 
@@ -92,17 +104,22 @@ export class Front {
 
   #health(req: IncomingMessage, res: ServerResponse): void {
     const health = this.#deps.pool.health();
+    const counters = this.#deps.pool.counters();
     const answer: HealthAnswer =
       health.state === "ready"
-        ? { status: "OK" }
+        ? { status: "OK", counters }
         : health.state === "starting"
-          ? { status: "starting" }
+          ? { status: "starting", counters }
           : { status: "failed", failure: health.failure };
     refuse(req, res, health.state === "ready" ? 200 : 503, JSON.stringify(answer));
   }
 
   #predict(req: IncomingMessage, res: ServerResponse, query: string): void {
     const arrivedAt = this.#deps.clock.monotonicMs();
+    const { tracer } = this.#deps;
+    const parent = tracer.isOn ? req.headers["traceparent"] : undefined;
+    const span =
+      typeof parent === "string" ? tracer.start("predict", parent, arrivedAt, this.#spanAttributes) : null;
     const limitMs = deadlineMs(req.headers["x-request-deadline-ms"], this.#options.predictTimeoutMs);
     if (Number(req.headers["content-length"] ?? 0) > BODY_BYTES_MAX) return tooLarge(req, res);
     const body: Buffer[] = [];
@@ -128,11 +145,32 @@ export class Front {
           bodyBytes,
           deadlineMs: Math.max(0, limitMs - (this.#deps.clock.monotonicMs() - arrivedAt)),
         },
-        (outcome, timing) => this.#answer(res, outcome, timing),
+        (outcome, timing) => {
+          if (span !== null) this.#trace(span, outcome, timing);
+          this.#answer(res, outcome, timing);
+        },
       );
     });
     res.on("close", () => {
       if (!res.writableFinished) callerGone();
+    });
+  }
+
+  /** The worker's times are durations by its own clock; its share of the way there and back is halved around them. */
+  #trace(span: Span, outcome: JobOutcome, timing: JobTiming): void {
+    const endMs = this.#deps.clock.monotonicMs();
+    const startedAt = endMs - timing.workerMs;
+    span.child("queue", startedAt - timing.queueMs, startedAt);
+    if (timing.steps !== null) {
+      const receivedAt = startedAt + Math.max(0, timing.workerMs - timing.steps.totalMs) / 2;
+      for (const step of timing.steps.steps) {
+        span.child(step.name, receivedAt + step.startMs, Math.min(endMs, receivedAt + step.endMs));
+      }
+    }
+    span.end({
+      error: outcome.kind === "answer" ? null : outcome.kind,
+      attributes: { "modelport.outcome": outcome.kind },
+      endMs,
     });
   }
 
@@ -144,10 +182,14 @@ export class Front {
       "Content-Type": "application/json",
       "Content-Length": Buffer.byteLength(body),
       "X-Modelserver-Timing": `queue=${timing.queueMs.toFixed(2)},worker=${timing.workerMs.toFixed(2)}`,
+      ...(timing.steps === null ? {} : { "Server-Timing": serverTiming(timing.steps) }),
     });
     res.end(body);
   }
 }
+
+const serverTiming = (times: StepTimes): string =>
+  times.steps.map((step) => `${step.name};dur=${(step.endMs - step.startMs).toFixed(2)}`).join(", ");
 
 /**
  * Who names a deadline answers its caller at that moment by itself. Ending the worker a little later leaves that answer

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { dirname, join } from "node:path";
 import type { AddressFile, LaunchSpec } from "../core/launch.ts";
 import { systemClock } from "../telemetry/clock.ts";
+import { openTracer } from "../telemetry/tracing.ts";
 import { Front } from "./front.ts";
 import { Pool } from "./pool.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
@@ -13,12 +14,20 @@ import { systemTimers } from "./timers.ts";
 import { workerEnv } from "./worker-env.ts";
 import { startWorkerWith } from "./worker.ts";
 
+/** How long the end of an instance waits for a collector to take the last spans. */
+const TRACES_LAST_MS = 1_000;
+
 /** Runs an instance until it is told to end; resolves never: the process exits. */
 export const runModelserver = async (specPath: string): Promise<void> => {
   const spec = JSON.parse(readFileSync(specPath, "utf8")) as LaunchSpec;
   const log = (text: string): void => {
     process.stderr.write(`${new Date(systemClock.now()).toISOString()} modelserver: ${text}\n`);
   };
+  const tracer = await openTracer(spec.tracing ?? null, "instance", {
+    clock: systemClock,
+    random: Math.random,
+    onExport: (state, error) => log(`export of traces: ${state}${error === "" ? "" : `, ${error}`}`),
+  });
   const pythonDir = findPythonDir(import.meta.dirname);
   const workDir = join(spec.scratchDir, "work");
   mkdirSync(workDir, { recursive: true });
@@ -45,12 +54,13 @@ export const runModelserver = async (specPath: string): Promise<void> => {
       }),
     },
   );
-  const front = new Front({ pool, clock: systemClock, timers: systemTimers }, spec);
+  const front = new Front({ pool, tracer, clock: systemClock, timers: systemTimers }, spec);
 
   const end = async (): Promise<void> => {
     log("ending: no new connections, predictions in flight finish");
     await Promise.race([front.drain(), systemClock.sleep(spec.drainTimeoutMs)]);
     await pool.stop();
+    await Promise.race([tracer.close(), systemClock.sleep(TRACES_LAST_MS)]);
     log("ended");
     process.exit(0);
   };

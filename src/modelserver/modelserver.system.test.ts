@@ -327,7 +327,7 @@ describe("a package that does not load", () => {
 
   it("fails when loading takes longer than allowed, naming where it hung", async () => {
     const instance = await broken("import time\ntime.sleep(600)\n", { startTimeoutMs: 1000 });
-    expect((await instance.health()).answer).toEqual({ status: "starting" });
+    expect((await instance.health()).answer).toMatchObject({ status: "starting" });
     expect(await failure(instance)).toMatchObject({
       reason: "start-timeout",
       message: "The model was not loaded within 1 s.",
@@ -342,7 +342,7 @@ describe("a package that does not load", () => {
 
   it("lets predictions wait while it loads slowly", async () => {
     const instance = await broken(`import time\ntime.sleep(1)\n${SCRIPTED}`);
-    expect((await instance.health()).answer).toEqual({ status: "starting" });
+    expect((await instance.health()).answer).toMatchObject({ status: "starting" });
     expect((await instance.predict({ n: 1 })).status).toBe(200);
   });
 });

@@ -60,7 +60,7 @@ class FakeWorker implements Worker {
   answer(): void {
     const id = this.current ?? -1;
     this.current = null;
-    this.events.answer(id, Buffer.from("{}"));
+    this.events.answer({ t: "answer", id, stepsUs: [1, 2000, 3000, 4000, 5] }, Buffer.from("{}"));
   }
   end(code: number | null, more: Partial<WorkerExit> = {}): void {
     if (this.ended) return;

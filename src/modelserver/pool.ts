@@ -10,7 +10,10 @@
  * the pool. `#settle` is the only place that does so.
  */
 import type { Clock } from "../core/clock.ts";
+import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
+import { Measures, readStepTimes } from "./measures.ts";
+import type { StepTimes } from "./measures.ts";
 import type { FailedFrame, Part } from "./protocol.ts";
 import type { Timers } from "./timers.ts";
 import type { StartWorker, Worker, WorkerExit, WorkerStart } from "./worker.ts";
@@ -37,6 +40,8 @@ export type JobOutcome =
 export interface JobTiming {
   readonly queueMs: number;
   readonly workerMs: number;
+  /** By the worker's own clock; null when it told none. */
+  readonly steps: StepTimes | null;
 }
 
 type Settle = (outcome: JobOutcome, timing: JobTiming) => void;
@@ -105,6 +110,7 @@ export class Pool {
   #failure: Failure | null = null;
   #stopping = false;
   #onStopped: (() => void)[] = [];
+  readonly #measures = new Measures();
 
   constructor(deps: PoolDeps, options: PoolOptions) {
     this.#deps = deps;
@@ -146,6 +152,16 @@ export class Pool {
     };
   }
 
+  counters(): InstanceCounters {
+    return {
+      queued: this.#queued,
+      workers: this.#slots.length,
+      busyWorkers: this.#running,
+      workerRestarts: this.#slots.reduce((sum, slot) => sum + slot.restarts, 0),
+      ...this.#measures.read(),
+    };
+  }
+
   /** Queues a prediction. The returned function says that its caller is gone. */
   submit(input: JobInput, settle: Settle): () => void {
     const now = this.#deps.clock.monotonicMs();
@@ -160,7 +176,8 @@ export class Pool {
     };
     if (this.#failure !== null || this.#stopping) {
       job.state = "settled";
-      settle({ kind: "unavailable", failure: this.#failure }, { queueMs: 0, workerMs: 0 });
+      this.#measures.count("unavailable", null);
+      settle({ kind: "unavailable", failure: this.#failure }, { queueMs: 0, workerMs: 0, steps: null });
       return () => {};
     }
     this.#queue.push(job);
@@ -223,9 +240,9 @@ export class Pool {
         // Threads of user code could keep the process from ending by itself.
         slot.worker?.kill({ dump: false });
       },
-      answer: (id, body) => {
-        const job = this.#take(slot, id);
-        if (job !== null) this.#settle(job, { kind: "answer", body });
+      answer: (frame, body) => {
+        const job = this.#take(slot, frame.id);
+        if (job !== null) this.#settle(job, { kind: "answer", body }, readStepTimes(frame.stepsUs));
         this.#dispatch();
       },
       failed: (frame) => {
@@ -235,7 +252,7 @@ export class Pool {
           slot.state = "ending";
           slot.worker?.stop();
         }
-        if (job !== null) this.#settle(job, { kind: "failed", frame });
+        if (job !== null) this.#settle(job, { kind: "failed", frame }, readStepTimes(frame.stepsUs));
         this.#dispatch();
       },
       exited: (exit) => this.#slotEnded(slot, exit),
@@ -363,15 +380,17 @@ export class Pool {
     job.state = "settled";
   }
 
-  #settle(job: Job, outcome: JobOutcome): void {
+  #settle(job: Job, outcome: JobOutcome, steps: StepTimes | null = null): void {
     const now = this.#deps.clock.monotonicMs();
     const ran = job.state === "running";
     if (job.state === "queued") this.#queued--;
     job.state = "settled";
     job.cancelDeadline();
+    this.#measures.count(outcome.kind, steps);
     job.settle(outcome, {
       queueMs: (ran ? job.startedAt : now) - job.queuedAt,
       workerMs: ran ? now - job.startedAt : 0,
+      steps,
     });
   }
 

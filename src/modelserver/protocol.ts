@@ -48,9 +48,14 @@ export interface FailedFrame {
   readonly exception: string;
   readonly traceback: string;
   readonly exits: boolean;
+  readonly stepsUs?: readonly number[];
 }
 
-/** What a worker says. */
+/**
+ * What a worker says. `stepsUs`: how long it had the request, in parts: before the first step, preprocess, inference,
+ * postprocess, after them; a failure ends the list with the step it came from. Absent when user code replaced
+ * `inference` as a whole.
+ */
 export type WorkerFrame =
   | {
       readonly t: "ready";
@@ -60,7 +65,7 @@ export type WorkerFrame =
       readonly loadMs: number;
     }
   | { readonly t: "load-failed"; readonly exception: string; readonly traceback: string }
-  | { readonly t: "answer"; readonly id: number }
+  | { readonly t: "answer"; readonly id: number; readonly stepsUs?: readonly number[] }
   | FailedFrame;
 
 const PREFIX_BYTES = 8;

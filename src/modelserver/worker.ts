@@ -36,7 +36,7 @@ export interface WorkerExit {
 export interface WorkerEvents {
   ready(frame: Extract<WorkerFrame, { t: "ready" }>): void;
   loadFailed(frame: Extract<WorkerFrame, { t: "load-failed" }>): void;
-  answer(id: number, body: Buffer): void;
+  answer(frame: Extract<WorkerFrame, { t: "answer" }>, body: Buffer): void;
   failed(frame: FailedFrame): void;
   exited(exit: WorkerExit): void;
 }
@@ -108,7 +108,7 @@ export const startWorkerWith =
           case "load-failed":
             return events.loadFailed(frame);
           case "answer":
-            return events.answer(frame.id, body);
+            return events.answer(frame, body);
           case "failed":
             return events.failed(frame);
         }

@@ -91,6 +91,7 @@ export const createFakeRunner = (deps: {
     release: (group, instance) => keeper.release(group, instance),
     remove: (group) => keeper.remove(group),
     observe: () => keeper.observe(),
+    measure: () => keeper.measure(),
     onChange: (listener) => keeper.onChange(listener),
     close: (options) => keeper.close(options),
     logs: noLogs,

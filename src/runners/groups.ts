@@ -8,9 +8,10 @@
  */
 import type { Clock } from "../core/clock.ts";
 import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
+import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { GroupObservation, GroupSpec, InstanceObservation, Runner } from "./runner.ts";
+import type { GroupObservation, GroupSpec, InstanceMeasure, InstanceObservation, Runner } from "./runner.ts";
 
 /** What a driver sees of an instance. */
 export type InstanceReport =
@@ -22,6 +23,8 @@ export interface DrivenInstance {
   /** `drain`: asks it to finish and waits for drainTimeoutMs. `now`: does not wait. Resolves when nothing is left of
    *  it, and may be called again to turn a drain into a quick end. Never rejects for what the instance does. */
   end(how: "drain" | "now"): Promise<void>;
+  /** What it last told of itself; absent or null for one that tells nothing. */
+  counters?(): InstanceCounters | null;
   /** Stops watching; the instance runs on. */
   detach(): void;
 }
@@ -130,6 +133,17 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
 
   observe(): Promise<readonly GroupObservation[]> {
     return Promise.resolve([...this.#groups.values()].map(observation));
+  }
+
+  measure(): readonly InstanceMeasure[] {
+    return [...this.#groups.values()].flatMap(({ spec, slots }) =>
+      slots.flatMap((slot) => {
+        if (slot.state === "failed") return [];
+        const { modelVersion } = spec.instance;
+        const counters = slot.driven?.counters?.() ?? null;
+        return [{ id: slot.id, serviceId: spec.serviceId, modelVersion, state: slot.state, counters }];
+      }),
+    );
   }
 
   onChange(listener: (group: GroupId, service: ServiceId | null) => void): () => void {

@@ -4,6 +4,7 @@
  * runner.suite.ts. All verbs are idempotent; none waits for an instance to become ready.
  */
 import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
+import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
 import type { EngineName } from "../core/engines.ts";
 
@@ -61,6 +62,17 @@ export interface GroupObservation {
   readonly lastFailure: Failure | null;
 }
 
+/** A running instance and what it last told of itself, for metrics. */
+export interface InstanceMeasure {
+  readonly id: InstanceId;
+  /** Null for trial starts. */
+  readonly serviceId: ServiceId | null;
+  readonly modelVersion: string;
+  readonly state: "starting" | "ready" | "draining" | "ending";
+  /** Null until it told any; programs of users never do. */
+  readonly counters: InstanceCounters | null;
+}
+
 export interface LogLine {
   readonly instance: InstanceId;
   readonly text: string;
@@ -80,6 +92,8 @@ export interface Runner {
   remove(group: GroupId): Promise<void>;
   /** Everything this runner runs, also what an earlier process of ours started and left running. */
   observe(): Promise<readonly GroupObservation[]>;
+  /** What is known of the running instances without asking them. */
+  measure(): readonly InstanceMeasure[];
   /** Calls back whenever a group's observation may have changed. Returns the way to stop. */
   onChange(listener: (group: GroupId, service: ServiceId | null) => void): () => void;
   /** The last `tail` lines of the group's instances, oldest first; with `follow`, new ones until `signal` aborts. */

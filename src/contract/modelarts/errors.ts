@@ -37,6 +37,8 @@ export const MODELARTS_CODES: Record<ErrorCode, DialectError> = {
   BODY_TOO_LARGE: { code: "APIGW.0201", inference: "ModelArts.4104" },
   MEDIA_TYPE_UNSUPPORTED: { code: "ModelArts.0101", prefix: "Invalid argument. " },
   METHOD_NOT_ALLOWED: { code: "APIGW.0101", inference: "APIG.0101" },
+  METRICS_NOT_HERE: { code: "APIGW.0302", inference: "APIG.0302" },
+  METRICS_TOKEN_WRONG: { code: "APIGW.0301", inference: "APIG.0301" },
   API_NOT_FOUND: { code: "APIGW.0101", inference: "ModelArts.4204" },
   REQUEST_MALFORMED: { code: "APIGW.0201", inference: "APIG.0201", prefix: "Bad request. " },
   EXPECTATION_FAILED: { code: "APIGW.0201", inference: "APIG.0201", prefix: "Bad request. " },

@@ -40,6 +40,8 @@ export const IDLE_MS = 65_000;
 const DISCARD_MS = 5_000;
 const DISCARD_BYTES_MAX = 16 * 1024 * 1024;
 const LINGER_MS = 2_000;
+/** For the last bytes of a whole answer, at most a buffer of the kernel's and one of ours, to be taken. */
+const TAKE_MS = 30_000;
 /** Chunks up to this size are sent in one piece with what frames them; above, copying costs more than a second write. */
 const JOIN_BYTES_MAX = 16 * 1024;
 const KEEP_LINES = `Connection: keep-alive\r\nKeep-Alive: timeout=${IDLE_MS / 1000}\r\n\r\n`;
@@ -85,7 +87,7 @@ export class CallerConnection implements BodyEvents {
   expire(now: number): void {
     if (now < this.#dueAt) return;
     if (this.#phase === "head" && this.#held.length > 0) this.#refuse({ kind: "late", limitMs: HEAD_MS });
-    else if (this.#phase !== "exchange") this.socket.destroy();
+    else if (this.#phase !== "exchange" || this.#exchange?.isEnded === true) this.socket.destroy();
   }
 
   /** For a closing gateway: idle connections end now, the others with their answer. */
@@ -166,13 +168,14 @@ export class CallerConnection implements BodyEvents {
       this.#refuse(head);
       return false;
     }
-    this.#gather = EMPTY;
     this.#memo.remember(head, data, 0, end + 4);
     this.#begin(head, data, end + 4);
     return true;
   }
 
   #begin(head: RequestHead, data: Buffer, bodyAt: number): void {
+    // What is behind the head may lie in it, and not at its start: to gather on there would bring the head back.
+    this.#gather = EMPTY;
     this.#phase = "exchange";
     this.#decoder.begin(head.bodyLength === null ? "chunked" : "length", head.bodyLength ?? 0);
     const exchange = new Http1Exchange(this, head, this.#deps.isClosing);
@@ -257,7 +260,9 @@ export class CallerConnection implements BodyEvents {
   ended(exchange: Http1Exchange, keepAlive: boolean): void {
     if (this.#exchange !== exchange) return;
     if (this.socket.writableLength === 0) return this.#settled(exchange, keepAlive);
-    // What the kernel did not take at once is sent on; a write of nothing tells when it has gone.
+    // What the kernel did not take at once is sent on; a write of nothing tells when it has gone. A caller that does not
+    // read holds the connection for so long and no longer.
+    this.#dueAt = this.#deps.sweptAt() + TAKE_MS;
     this.socket.write(EMPTY, (error) => {
       if (!error && this.#exchange === exchange) this.#settled(exchange, keepAlive);
     });

@@ -30,8 +30,9 @@ export type HeadRefusal =
 export const HEAD_BYTES_MAX = 128 * 1024;
 export const FIELDS_MAX = 256;
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^ ]+) (HTTP\/\d\.\d)$/;
-const HOST = /^[A-Za-z0-9\-._~!$&'()*+,;=:%[\]]*$/;
+const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\xff]+) (HTTP\/\d\.\d)$/;
+/** RFC 9110 §7.2, without the comma no host has: a repeated field, which is joined with one, is never a host. */
+const HOST = /^(?:[A-Za-z0-9\-._~!$&'()*+;=%]*|\[[A-Za-z0-9:.]+\])(?::\d{0,5})?$/;
 const LENGTH = /^(?:0|[1-9]\d{0,14})$/;
 
 const malformed = (reason: string): HeadRefusal => ({ kind: "malformed", reason });
@@ -70,7 +71,8 @@ export const NOT_CLEAN = malformed("The header has a control character, a bare C
 
 /** Reads a head; `headEnd` is where its empty line's CRLFCRLF starts. */
 export const readHead = (data: Buffer, from: number, headEnd: number): RequestHead | HeadRefusal => {
-  if (!isClean(data, from, headEnd)) return NOT_CLEAN;
+  // With the CRLF behind the last line: a CR before that one is a bare one.
+  if (!isClean(data, from, headEnd + 2)) return NOT_CLEAN;
   const text = data.toString("latin1", from, headEnd);
   let end = text.indexOf("\r\n");
   if (end < 0) end = text.length;
@@ -114,7 +116,7 @@ export const checkFraming = (
 ): RequestHead | HeadRefusal => {
   const { known, isModern, method } = head;
   const { host, contentLength, transferEncoding, connection, expect } = known;
-  if ((host === undefined && isModern) || (host !== undefined && !HOST.test(host)) || isTwice(head, "host")) {
+  if ((host === undefined && isModern) || (host !== undefined && !HOST.test(host))) {
     return malformed("There must be exactly one Host field, with a host and perhaps a port.");
   }
   let bodyLength: number | null = 0;
@@ -141,12 +143,4 @@ export const checkFraming = (
     else if (!isModern) keepAlive = options.some((option) => option.trim() === "keep-alive");
   } else if (connection === "keep-alive") keepAlive = true;
   return { ...head, bodyLength, keepAlive, expectsContinue: expectsContinue && bodyLength !== 0 };
-};
-
-/** A host has no comma in practice, but may: the count decides. */
-const isTwice = (head: Pick<RequestHead, "fields" | "known">, lower: keyof KnownFields): boolean => {
-  if (head.known[lower]?.includes(",") !== true) return false;
-  let count = 0;
-  for (let i = 0; i < head.fields.length; i += 2) if (head.fields[i]?.toLowerCase() === lower) count += 1;
-  return count > 1;
 };

@@ -13,14 +13,15 @@ import { NO_LISTENER } from "../exchange.ts";
 import type { Exchange, ExchangeHandler, ExchangeListener } from "../exchange.ts";
 import type { KnownFields } from "../headers.ts";
 import { HEAD_MS, IDLE_MS } from "../http1/caller-connection.ts";
+import type { DoorRefusal } from "../http1/caller-connection.ts";
 import { FIELDS_MAX, HEAD_BYTES_MAX } from "../http1/request-head.ts";
-import type { HeadRefusal, RequestHead } from "../http1/request-head.ts";
+import type { RequestHead } from "../http1/request-head.ts";
 import { answerFields, readHttp2Head } from "./request-head.ts";
 
 export interface CallerSessionDeps {
   readonly handle: ExchangeHandler;
   /** Answers a request whose head is refused. */
-  readonly refuse: (exchange: Exchange, refusal: HeadRefusal) => void;
+  readonly refuse: (exchange: Exchange, refusal: DoorRefusal) => void;
   /** False: the gateway has too many requests open. Told of each stream that begins and, by `onStreamClosed`, ends. */
   readonly mayBegin: () => boolean;
   readonly onStreamClosed: () => void;

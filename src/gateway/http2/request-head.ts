@@ -5,20 +5,22 @@
  */
 import { fieldName } from "../headers.ts";
 import type { KnownFields } from "../headers.ts";
-import { checkFraming } from "../http1/request-head.ts";
+import type { DoorRefusal } from "../http1/caller-connection.ts";
+import { HEAD_BYTES_MAX, checkFraming } from "../http1/request-head.ts";
 import type { HeadRefusal, RequestHead } from "../http1/request-head.ts";
 
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const malformed = (reason: string): HeadRefusal => ({ kind: "malformed", reason });
 
 /** `raw`: names and values alternating, pseudo-fields first. `isEnded`: no body follows. */
-export const readHttp2Head = (raw: readonly string[], isEnded: boolean): RequestHead | HeadRefusal => {
+export const readHttp2Head = (raw: readonly string[], isEnded: boolean): RequestHead | DoorRefusal => {
   const fields: string[] = [];
   const known: KnownFields = {};
   let method = "";
   let target = "";
   let authority: string | undefined;
   let cookies = "";
+  let size = 0;
   const add = (name: string, value: string): boolean => {
     const field = fieldName(name);
     if (field === null) return false;
@@ -31,6 +33,9 @@ export const readHttp2Head = (raw: readonly string[], isEnded: boolean): Request
   };
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const [name = "", value = ""] = [raw[i], raw[i + 1]];
+    // As the limit that callers are told is counted (RFC 9113 §6.5.2).
+    size += name.length + value.length + 32;
+    if (size > HEAD_BYTES_MAX) return { kind: "too-large" };
     if (!VALUE.test(value)) return malformed("A header field has a control character.");
     switch (name) {
       case ":method":

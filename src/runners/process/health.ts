@@ -1,5 +1,7 @@
 /** Asks an instance for its health (core/launch.ts). Null: no answer, or none that means anything, within the limit. */
 import type { Clock } from "../../core/clock.ts";
+import { parseInstanceCounters } from "../../core/instance-counters.ts";
+import type { InstanceCounters } from "../../core/instance-counters.ts";
 import type { HealthAnswer } from "../../core/launch.ts";
 import type { Failure } from "../../core/service.ts";
 
@@ -50,8 +52,11 @@ const parse = (text: string): HealthAnswer | null => {
     return null;
   }
   if (typeof value !== "object" || value === null || !("status" in value)) return null;
-  if (value.status === "OK") return { status: "OK" };
-  if (value.status === "starting") return { status: "starting" };
+  if (value.status === "OK" || value.status === "starting") {
+    const counters: InstanceCounters | null =
+      "counters" in value ? parseInstanceCounters(value.counters) : null;
+    return { status: value.status, ...(counters === null ? {} : { counters }) };
+  }
   if (value.status !== "failed") return null;
   const failure = "failure" in value && isFailure(value.failure) ? value.failure : UNEXPLAINED;
   return { status: "failed", failure };

@@ -9,6 +9,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
+import type { InstanceCounters } from "../../core/instance-counters.ts";
 import type { AddressFile, LaunchSpec } from "../../core/launch.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { identify, isAlive, sendSignal } from "../../telemetry/process-identity.ts";
@@ -143,6 +144,7 @@ export class WatchedProcess implements DrivenInstance {
   readonly #hurry = new AbortController();
   readonly #firstLook = Promise.withResolvers<void>();
   #ending: Ending | null = null;
+  #counters: InstanceCounters | null = null;
   #isOver = false;
   #end: Promise<void> | null = null;
 
@@ -163,6 +165,10 @@ export class WatchedProcess implements DrivenInstance {
   /** Resolves after the first look at its health, whatever it showed. */
   get looked(): Promise<void> {
     return this.#firstLook.promise;
+  }
+
+  counters(): InstanceCounters | null {
+    return this.#counters;
   }
 
   detach(): void {
@@ -194,6 +200,7 @@ export class WatchedProcess implements DrivenInstance {
       const health = url === null ? null : await askHealth(url, clock, signal);
       if (signal.aborted) return;
       if (health?.status === "failed") return this.#fail(health.failure);
+      this.#counters = health?.counters ?? this.#counters;
       if (health?.status === "OK") {
         if (!isReady) report({ state: "ready", url: url ?? "" });
         isReady = true;

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import type { GroupId } from "../../core/ids.ts";
 import type { LaunchSpec } from "../../core/launch.ts";
+import type { TracingSettings } from "../../core/tracing.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import type { InstanceReport } from "../groups.ts";
 import { GroupKeeper, instanceIdOf } from "../groups.ts";
@@ -25,6 +26,8 @@ export interface ProcessRunnerOptions {
   /** Address instances listen on. */
   readonly host: string;
   readonly errorInfo: boolean;
+  /** Handed to instances; null: they make no traces. */
+  readonly tracing?: TracingSettings | null;
   readonly clock: Clock;
   readonly logger: Logger;
   /** The platform's environment; instances get the few variables of it that programs cannot do without. */
@@ -86,6 +89,7 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
     release: (group, instance) => keeper.release(group, instance),
     remove: (group) => keeper.remove(group),
     observe: () => keeper.observe(),
+    measure: () => keeper.measure(),
     onChange: (listener) => keeper.onChange(listener),
     logs: (group, read) => readLogs(join(files.logs, group), clock, read),
     removeLogs: (group) => {
@@ -165,6 +169,8 @@ const launchSpec = (
     startTimeoutMs: instance.startTimeoutMs,
     drainTimeoutMs: instance.drainTimeoutMs,
     errorInfo: options.errorInfo,
+    tracing: options.tracing ?? null,
+    serviceId: group.serviceId ?? "",
     host: options.host,
     addressFile: join(directory, "address.json"),
     scratchDir: join(directory, "scratch"),

@@ -1,0 +1,361 @@
+/** Odd answers of instances: what the caller gets, and whether either connection carries on. */
+import { HEAD, post } from "./row.ts";
+import type { AnswerRow } from "./row.ts";
+
+const BROKEN = { answers: [502], connection: "kept", reused: false } as const;
+const ok = (lines: string, body = ""): string => `HTTP/1.1 200 OK\r\n${lines}\r\n${body}`;
+const head = `HEAD {url}/x HTTP/1.1\r\n${HEAD}\r\n`;
+
+const WHOLE: readonly AnswerRow[] = [
+  {
+    what: "a plain answer",
+    instance: ok("Content-Length: 2\r\n", "ok"),
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "a chunked answer with extension and trailer",
+    instance: ok("Transfer-Encoding: chunked\r\n", "2;a=b\r\nok\r\n0\r\nX-A: 1\r\n\r\n"),
+    answers: [200],
+    fields: ["Transfer-Encoding: chunked"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "an answer that ends with its connection",
+    instance: ok("", "ok"),
+    afterwards: "end",
+    answers: [200],
+    fields: ["Transfer-Encoding: chunked"],
+    body: "ok",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "an HTTP/1.0 answer",
+    instance: "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "`Connection: close`",
+    instance: ok("Connection: close\r\nContent-Length: 2\r\n", "ok"),
+    afterwards: "end",
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "`Connection: X-A`, `Keep-Alive`, `Upgrade`, `X-Request-Id`",
+    instance: ok(
+      "Connection: X-A\r\nX-A: 1\r\nKeep-Alive: timeout=9\r\nUpgrade: h2c\r\nX-Request-Id: other\r\nContent-Length: 2\r\n",
+      "ok",
+    ),
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "`Set-Cookie` twice",
+    instance: ok("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n", "ok"),
+    answers: [200],
+    fields: ["Set-Cookie: a=1", "Set-Cookie: b=2", "Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "a status without a reason",
+    instance: "HTTP/1.1 299 \r\nContent-Length: 2\r\n\r\nok",
+    answers: [299],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+];
+
+const BODILESS: readonly AnswerRow[] = [
+  {
+    what: "`HEAD`, with a length and no body",
+    send: head,
+    instance: ok("Content-Length: 2\r\n"),
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "`HEAD`, with a body all the same",
+    send: head,
+    instance: ok("Content-Length: 2\r\n", "ok"),
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "204 with a length and a body",
+    instance: "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok",
+    answers: [204],
+    fields: [],
+    body: "",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "204 with chunks",
+    instance: "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    answers: [204],
+    fields: [],
+    body: "",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "304 with a length and no body",
+    instance: "HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\nETag: a\r\n\r\n",
+    answers: [304],
+    fields: ["ETag: a", "Content-Length: 2"],
+    body: "",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "304 with a body",
+    instance: "HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nok",
+    answers: [304],
+    fields: ["Content-Length: 2"],
+    body: "",
+    connection: "kept",
+    reused: false,
+  },
+];
+
+const INTERIM: readonly AnswerRow[] = [
+  {
+    what: "100, then the answer",
+    instance: `HTTP/1.1 100 Continue\r\n\r\n${ok("Content-Length: 2\r\n", "ok")}`,
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "103 with fields, then the answer",
+    instance: `HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${ok("Content-Length: 2\r\n", "ok")}`,
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "sixteen of 102, then the answer",
+    instance: `${"HTTP/1.1 102 Processing\r\n\r\n".repeat(16)}${ok("Content-Length: 2\r\n", "ok")}`,
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "a hundred of 102, then the answer",
+    instance: `${"HTTP/1.1 102 Processing\r\n\r\n".repeat(100)}${ok("Content-Length: 2\r\n", "ok")}`,
+    ...BROKEN,
+  },
+  {
+    what: "100 with `Content-Length`, then the answer",
+    instance: `HTTP/1.1 100 Continue\r\nContent-Length: 9\r\n\r\n${ok("Content-Length: 2\r\n", "ok")}`,
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: true,
+  },
+  {
+    what: "101 nobody asked for",
+    instance: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+    ...BROKEN,
+  },
+];
+
+const FRAMING: readonly AnswerRow[] = [
+  {
+    what: "`Content-Length` and `Transfer-Encoding`",
+    instance: ok("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "2\r\nok\r\n0\r\n\r\n"),
+    ...BROKEN,
+  },
+  {
+    what: "`Content-Length` twice, equal",
+    instance: ok("Content-Length: 2\r\nContent-Length: 2\r\n", "ok"),
+    ...BROKEN,
+  },
+  {
+    what: "`Content-Length` twice, different",
+    instance: ok("Content-Length: 2\r\nContent-Length: 1\r\n", "ok"),
+    ...BROKEN,
+  },
+  { what: "`Content-Length: 2, 2`", instance: ok("Content-Length: 2, 2\r\n", "ok"), ...BROKEN },
+  { what: "`Content-Length: +2`", instance: ok("Content-Length: +2\r\n", "ok"), ...BROKEN },
+  {
+    what: "`Transfer-Encoding: gzip, chunked`",
+    instance: ok("Transfer-Encoding: gzip, chunked\r\n", "2\r\nok\r\n0\r\n\r\n"),
+    ...BROKEN,
+  },
+  {
+    what: "`Transfer-Encoding: chunked` twice",
+    instance: ok("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "2\r\nok\r\n0\r\n\r\n"),
+    ...BROKEN,
+  },
+  {
+    what: "a second answer behind the first",
+    instance: ok("Content-Length: 2\r\n", `ok${ok("Content-Length: 4\r\n", "evil")}`),
+    answers: [200],
+    fields: ["Content-Length: 2"],
+    body: "ok",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "a second answer behind the last chunk",
+    instance: ok(
+      "Transfer-Encoding: chunked\r\n",
+      `2\r\nok\r\n0\r\n\r\n${ok("Content-Length: 4\r\n", "evil")}`,
+    ),
+    answers: [200],
+    fields: ["Transfer-Encoding: chunked"],
+    body: "ok",
+    connection: "kept",
+    reused: false,
+  },
+  {
+    what: "an answer shorter than its length",
+    instance: ok("Content-Length: 9\r\n", "ok"),
+    afterwards: "end",
+    answers: [200],
+    connection: "closed",
+    reused: false,
+  },
+  {
+    what: "chunks without the last",
+    instance: ok("Transfer-Encoding: chunked\r\n", "2\r\nok\r\n"),
+    afterwards: "end",
+    answers: [200],
+    connection: "closed",
+    reused: false,
+  },
+  {
+    what: "a bad chunk size",
+    instance: ok("Transfer-Encoding: chunked\r\n", "2\r\nok\r\nzz\r\n"),
+    answers: [200],
+    connection: "closed",
+    reused: false,
+  },
+];
+
+const MALFORMED: readonly AnswerRow[] = [
+  { what: "bytes that are not HTTP", instance: "nonsense\r\n\r\n", ...BROKEN },
+  { what: "`HTTP/2 200`", instance: "HTTP/2 200\r\n\r\n", ...BROKEN },
+  { what: "status `99`, `600`, `20`, `2000`", instance: "HTTP/1.1 2000 OK\r\n\r\n", ...BROKEN },
+  {
+    what: "lines ended with LF alone",
+    instance: "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    afterwards: "end",
+    ...BROKEN,
+  },
+  {
+    what: "LF alone inside a value",
+    instance: ok("X-A: 1\nSet-Cookie: a=b\r\nContent-Length: 2\r\n", "ok"),
+    ...BROKEN,
+  },
+  {
+    what: "CR alone inside a value",
+    instance: ok("X-A: 1\rSet-Cookie: a=b\r\nContent-Length: 2\r\n", "ok"),
+    ...BROKEN,
+  },
+  {
+    what: "CR alone in the reason",
+    instance: "HTTP/1.1 200 OK\rSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok",
+    ...BROKEN,
+  },
+  {
+    what: "CR CR LF behind the last field",
+    instance: ok("Content-Length: 2\r\nX-A: 1\r\r\n", "ok"),
+    ...BROKEN,
+  },
+  { what: "a NUL in a value", instance: ok("X-A: 1\0\r\nContent-Length: 2\r\n", "ok"), ...BROKEN },
+  { what: "a folded line", instance: ok("X-A: 1\r\n b\r\nContent-Length: 2\r\n", "ok"), ...BROKEN },
+  { what: "a space before the colon", instance: ok("Content-Length : 2\r\n", "ok"), ...BROKEN },
+  {
+    what: "a header of 70 KB",
+    instance: ok(`X-A: ${"a".repeat(70_000)}\r\nContent-Length: 2\r\n`, "ok"),
+    ...BROKEN,
+  },
+  {
+    what: "no answer: the connection ends",
+    instance: "",
+    afterwards: "end",
+    send: post("Content-Length: 1\r\n", "a"),
+    ...BROKEN,
+  },
+  {
+    what: "no answer: the connection is reset",
+    instance: "",
+    afterwards: "reset",
+    send: post("Content-Length: 1\r\n", "a"),
+    ...BROKEN,
+  },
+  {
+    what: "the beginning of an answer",
+    instance: "HTTP/1.1 200 OK\r\nContent-",
+    afterwards: "end",
+    ...BROKEN,
+  },
+];
+
+const EARLY: readonly AnswerRow[] = [
+  {
+    what: "an answer before the end of a body that comes all the same",
+    isEarly: true,
+    send: post("Content-Length: 300000\r\n", "a".repeat(300_000)),
+    instance: "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno",
+    answers: [413],
+    fields: ["Content-Length: 2"],
+    body: "no",
+    connection: "kept",
+  },
+  {
+    what: "an answer before the end of the chunks, which come all the same",
+    isEarly: true,
+    send: post("Transfer-Encoding: chunked\r\n", `${"10\r\n0123456789abcdef\r\n".repeat(20_000)}0\r\n\r\n`),
+    instance: "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno",
+    answers: [413],
+    fields: ["Content-Length: 2"],
+    body: "no",
+    connection: "kept",
+  },
+];
+
+export const ANSWERS: Readonly<Record<string, readonly AnswerRow[]>> = {
+  "Whole answers": WHOLE,
+  "Answers without a body": BODILESS,
+  "Interim answers": INTERIM,
+  "The length of an answer": FRAMING,
+  "Malformed answers": MALFORMED,
+  "Early answers": EARLY,
+};
