@@ -47,6 +47,7 @@ const NEEDS = [
     packages: ["prometheus"],
     isThere: () => works("prometheus", "--version") && works("promtool", "--version"),
   },
+  { what: "openssl", packages: ["openssl"], isThere: () => works("openssl", "version") },
   { what: "ps", packages: ["procps"], isThere: () => works("ps", "--version") },
 ];
 

@@ -1,11 +1,34 @@
 /** Puts the command line together from the real process: streams, terminal, signals, settings. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runCli } from "./cli/main.ts";
 import { readConfig } from "./config.ts";
+import type { Config } from "./config.ts";
 import { createProbes } from "./doctor.ts";
 import { createPlatformControl } from "./platform-control.ts";
 import { systemClock } from "./telemetry/clock.ts";
+
+/**
+ * A platform of this machine that speaks TLS is believed by the very file it serves, which may be self-made: as the
+ * settings name it (`up`), else as the profile that platform wrote does. Everything else is verified as usual.
+ */
+const trustOwnCertificate = (config: Config, profilePath: string): void => {
+  try {
+    const { certificateFile = config.tls?.certificateFile } =
+      config.tls === null
+        ? (JSON.parse(readFileSync(profilePath, "utf8")) as { certificateFile?: string })
+        : {};
+    if (certificateFile === undefined) return;
+    const own = readFileSync(certificateFile, "utf8").match(
+      /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g,
+    );
+    const tls = process.getBuiltinModule("node:tls");
+    tls.setDefaultCACertificates([...tls.getCACertificates("default"), ...(own ?? [])]);
+  } catch {
+    // No profile or no file: whatever follows from that is told by the command that needs it.
+  }
+};
 
 /** Runs one command; resolves to its exit code. */
 export const runCommandLine = async (argv: readonly string[]): Promise<number> => {
@@ -19,6 +42,8 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
     return 2;
   }
   const { config } = settings;
+  const profilePath = join(config.dataDir, "cli.json");
+  trustOwnCertificate(config, profilePath);
   const interrupt = new AbortController();
   let signals = 0;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -42,7 +67,7 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
     colour: process.stdout.isTTY && !config.noColour,
     columns: process.stdout.columns ?? 100,
     dataDir: config.dataDir,
-    profilePath: join(config.dataDir, "cli.json"),
+    profilePath,
     examplesDir: fileURLToPath(new URL("../examples", import.meta.url)),
     clock: systemClock,
     interrupt: interrupt.signal,

@@ -17,6 +17,14 @@ test("no setting is needed", () => {
   });
 });
 
+test("one file of TLS without the other is refused", () => {
+  const read = readConfig({ MODELPORT_TLS_CERT_FILE: "/tls.crt" });
+  if (read.ok) throw new Error("it was accepted");
+  expect(read.problems.map((p) => p.path)).toEqual(["MODELPORT_TLS_KEY_FILE"]);
+  const both = readConfig({ MODELPORT_TLS_CERT_FILE: "/tls.crt", MODELPORT_TLS_KEY_FILE: "/tls.key" });
+  expect(both).toMatchObject({ config: { tls: { certificateFile: "/tls.crt", keyFile: "/tls.key" } } });
+});
+
 test("every violation comes at once, unknown names included", () => {
   const read = readConfig({ MODELPORT_PORT: "x", MODELPORT_QUEUE_MAX: "-1", MODELPORT_TYPO: "1", HOME: "/" });
   if (read.ok) throw new Error("it was accepted");

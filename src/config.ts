@@ -31,6 +31,9 @@ const schema = z.object({
   MODELPORT_DATA: text(resolve(homedir(), ".modelport")),
   MODELPORT_HOST: text("127.0.0.1"),
   MODELPORT_PORT: integer(0, 65535, 8080),
+  /** PEM files, both or none: the gateway then speaks TLS, HTTP/1.1 and HTTP/2, and nothing else on its port. */
+  MODELPORT_TLS_CERT_FILE: z.string().min(1).optional(),
+  MODELPORT_TLS_KEY_FILE: z.string().min(1).optional(),
   /** The address callers use, when it is not http://host:port (a proxy or TLS in front). */
   MODELPORT_PUBLIC_URL: z
     .string()
@@ -69,6 +72,8 @@ export interface Config {
   readonly dataDir: string;
   readonly host: string;
   readonly port: number;
+  /** Null: plain HTTP. */
+  readonly tls: { readonly certificateFile: string; readonly keyFile: string } | null;
   readonly publicUrl: string | null;
   readonly databaseUrl: string | null;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
@@ -149,6 +154,15 @@ export const readConfig = (
       });
     }
   }
+  const [certificateFile, keyFile] = [env["MODELPORT_TLS_CERT_FILE"], env["MODELPORT_TLS_KEY_FILE"]];
+  if ((certificateFile === undefined) !== (keyFile === undefined)) {
+    const missing = certificateFile === undefined ? "MODELPORT_TLS_CERT_FILE" : "MODELPORT_TLS_KEY_FILE";
+    problems.push({
+      path: missing,
+      message: "is not set, though the other file of TLS is",
+      fix: "set both MODELPORT_TLS_CERT_FILE and MODELPORT_TLS_KEY_FILE, or none",
+    });
+  }
   const tracing = readTracingSettings(env);
   problems.push(...tracing.problems);
   if (!parsed.success || problems.length > 0) return { ok: false, problems };
@@ -159,6 +173,10 @@ export const readConfig = (
       dataDir: resolve(e.MODELPORT_DATA),
       host: e.MODELPORT_HOST,
       port: e.MODELPORT_PORT,
+      tls:
+        certificateFile === undefined || keyFile === undefined
+          ? null
+          : { certificateFile: resolve(certificateFile), keyFile: resolve(keyFile) },
       publicUrl: e.MODELPORT_PUBLIC_URL ?? null,
       databaseUrl: e.MODELPORT_DATABASE_URL ?? null,
       logLevel: e.MODELPORT_LOG_LEVEL,

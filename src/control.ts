@@ -46,6 +46,7 @@ const writeProfile = (config: Config, first: FirstCredentials): void => {
   const { domain, project, user, accessKey } = first;
   const profile = {
     endpoint: config.publicUrl,
+    certificateFile: config.tls?.certificateFile,
     domain: domain.name,
     user: user.name,
     password: user.password,
@@ -60,13 +61,19 @@ const writeWhole = (file: string, value: unknown): void => {
   renameSync(`${file}.new`, file);
 };
 
-/** The platform may be on another port than last time; a profile that was made here follows it. */
+/** The platform may be on another port than last time, or speak TLS now; a profile that was made here follows it. */
 const followAddress = (config: Config): void => {
   const file = join(config.dataDir, "cli.json");
   try {
-    const profile = JSON.parse(readFileSync(file, "utf8")) as { endpoint?: string; accessKey?: unknown };
-    if (profile.accessKey !== undefined && profile.endpoint !== config.publicUrl) {
-      writeWhole(file, { ...profile, endpoint: config.publicUrl, token: undefined, expiresAt: undefined });
+    const profile = JSON.parse(readFileSync(file, "utf8")) as {
+      endpoint?: string;
+      certificateFile?: string;
+      password?: unknown;
+    };
+    const [endpoint, certificateFile] = [config.publicUrl, config.tls?.certificateFile];
+    const isSame = profile.endpoint === endpoint && profile.certificateFile === certificateFile;
+    if (profile.password !== undefined && !isSame) {
+      writeWhole(file, { ...profile, endpoint, certificateFile, token: undefined, expiresAt: undefined });
     }
   } catch {
     // No profile, or one the CLI will complain about in its own words.

@@ -1,11 +1,14 @@
 /** What `modelport doctor` looks at on this machine: each probe finds one thing and says what to do about it. */
 import { execFile } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { accessSync, constants, mkdirSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { freemem, totalmem } from "node:os";
 import { promisify } from "node:util";
 import type { DoctorFinding, DoctorProbe } from "./cli/platform-control.ts";
 import type { Config } from "./config.ts";
+import { readCertificate } from "./gateway/certificate.ts";
+import { systemClock } from "./telemetry/clock.ts";
 import { OLDEST_PYTHON_MINOR } from "./core/engines.ts";
 import { runningState } from "./supervise.ts";
 
@@ -109,6 +112,35 @@ const port = (config: Config): Promise<DoctorFinding> => {
   });
 };
 
+/** Renewed by hand as well as by a program: early enough for either. */
+const RENEW_DAYS = 14;
+
+const certificate = async (config: Config): Promise<DoctorFinding> => {
+  if (config.tls === null) return ok("none: the gateway speaks plain HTTP");
+  const read = readCertificate(config.tls, systemClock.now());
+  if (!read.ok) {
+    return {
+      state: "failed",
+      found: read.problems.map((one) => `${one.path}: ${one.message}`).join("; "),
+      fix: `${[...new Set(read.problems.map((one) => one.fix))].join("; ")}.`,
+    };
+  }
+  const { expiresAt, cert } = read.certificate;
+  const found = `${config.tls.certificateFile}, until ${new Date(expiresAt).toISOString().slice(0, 10)}`;
+  if (expiresAt - systemClock.now() < RENEW_DAYS * 86_400_000) {
+    return { state: "warning", found, fix: "Renew it; a running platform takes the new files by itself." };
+  }
+  const host = config.publicUrl === null ? config.host : new URL(config.publicUrl).hostname;
+  const leaf = new X509Certificate(cert);
+  return leaf.checkHost(host) !== undefined || leaf.checkIP(host) !== undefined
+    ? ok(found)
+    : {
+        state: "warning",
+        found: `${found}, does not name ${host}`,
+        fix: "Set MODELPORT_PUBLIC_URL to an address that it names: callers and this command line check that.",
+      };
+};
+
 export const createProbes = (config: Config): readonly DoctorProbe[] => [
   { name: "Node", run: node },
   { name: "Python", run: () => python(config) },
@@ -116,4 +148,5 @@ export const createProbes = (config: Config): readonly DoctorProbe[] => [
   { name: "data directory", run: () => dataDirectory(config) },
   { name: "memory", run: memory },
   { name: "port", run: () => port(config) },
+  { name: "certificate", run: () => certificate(config) },
 ];

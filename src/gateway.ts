@@ -2,9 +2,12 @@
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import type { Config } from "./config.ts";
+import { describeProblems, readCertificate } from "./gateway/certificate.ts";
+import type { Certificate, CertificateFiles } from "./gateway/certificate.ts";
 import { runGateway } from "./gateway/main.ts";
 import { systemClock } from "./telemetry/clock.ts";
 import type { GatewaySeat } from "./supervisor/gateway-ids.ts";
+import { StartRefused } from "./supervisor/state.ts";
 import { appendToLog } from "./telemetry/log-file.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
@@ -14,6 +17,20 @@ import { createLogger } from "./telemetry/logger.ts";
  */
 const IDLE_GRACE_MS = 3_000;
 
+/** The certificate to start with; one that cannot be served stops the start, with everything that is wrong. */
+const readTls = (
+  files: CertificateFiles | null,
+): { files: CertificateFiles; certificate: Certificate } | null => {
+  if (files === null) return null;
+  const read = readCertificate(files, systemClock.now());
+  if (read.ok) return { files, certificate: read.certificate };
+  const fixes = [...new Set(read.problems.map((one) => one.fix))].join("; ");
+  throw new StartRefused(
+    `TLS cannot be served: ${describeProblems(read.problems)}.`,
+    `What to do: ${fixes}.`,
+  );
+};
+
 export const startGateway = async (
   config: Config,
   seat: GatewaySeat,
@@ -22,6 +39,7 @@ export const startGateway = async (
   const accessLog = appendToLog(join(config.dataDir, "logs", "platform", "access.log"));
   const gateway = await runGateway({
     listen: seat.fd === null ? { host: config.host, port: config.port } : { fd: seat.fd },
+    tls: readTls(config.tls),
     controlSocket: join(run, "control.sock"),
     tableFile: join(run, "gateway-table.json"),
     gatewayId: seat.id,

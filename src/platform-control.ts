@@ -29,8 +29,10 @@ const refused = (error: unknown): unknown =>
 const answers = async (url: string): Promise<boolean> => {
   try {
     return (await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2_000) })).ok;
-  } catch {
-    return false;
+  } catch (error) {
+    // Whether its certificate is to be believed here is a question that its first use answers.
+    const { code = "" } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+    return /CERT/.test(code);
   }
 };
 

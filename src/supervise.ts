@@ -310,7 +310,8 @@ const own = async (
 const urlOf = (config: Config, port: number): string => {
   if (config.publicUrl !== null) return config.publicUrl;
   const reachable = config.host === "0.0.0.0" || config.host === "::" ? "127.0.0.1" : config.host;
-  return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
+  const scheme = config.tls === null ? "http" : "https";
+  return `${scheme}://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
 };
 
 /** Writes the state file while it is ours to write. */

@@ -128,8 +128,10 @@ const login = async (session: Session, options: LoginOptions): Promise<void> => 
   if (before?.password !== undefined && !(before.user === user && sameHome)) {
     await saveProfile(administratorPath(io.profilePath), before);
   }
+  const certificateFile = before?.endpoint === endpoint ? before.certificateFile : undefined;
   const profile: Profile = {
     endpoint,
+    ...(certificateFile === undefined ? {} : { certificateFile }),
     domain,
     user,
     project: issued.project,

@@ -8,6 +8,8 @@ import { CliError } from "./failures.ts";
 
 export interface Profile {
   readonly endpoint: string;
+  /** The certificate of a platform on this machine, which may have been made on it and be known to nobody else. */
+  readonly certificateFile?: string;
   readonly domain: string;
   readonly user: string;
   readonly project: { readonly id: string; readonly name: string };
@@ -30,7 +32,7 @@ const parse = (path: string, content: string): Profile => {
     });
   }
   const project = (value["project"] ?? {}) as Record<string, unknown>;
-  const { endpoint, domain, user, password, token, expiresAt } = value;
+  const { endpoint, certificateFile, domain, user, password, token, expiresAt } = value;
   if (
     !(
       filled(endpoint) &&
@@ -48,6 +50,7 @@ const parse = (path: string, content: string): Profile => {
   const expires = typeof expiresAt === "string" ? Date.parse(expiresAt) : expiresAt;
   return {
     endpoint,
+    ...(filled(certificateFile) ? { certificateFile } : {}),
     domain,
     user,
     project: { id: project["id"], name: project["name"] },

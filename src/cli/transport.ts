@@ -28,6 +28,15 @@ const REFUSED: Readonly<Record<string, string>> = {
   ENETUNREACH: "there is no network",
   ETIMEDOUT: "the host does not answer",
   ECONNRESET: "the connection was closed",
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate names another host",
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is self-made and not trusted here (see NODE_EXTRA_CA_CERTS)",
+  SELF_SIGNED_CERT_IN_CHAIN: "its certificate's authority is not trusted here (see NODE_EXTRA_CA_CERTS)",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    "its certificate's authority is not trusted here (see NODE_EXTRA_CA_CERTS)",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    "its certificate's authority is not trusted here (see NODE_EXTRA_CA_CERTS)",
+  EPROTO: "it does not speak TLS",
 };
 
 const unreachable = (url: URL, cause: unknown): CliError => {

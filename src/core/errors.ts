@@ -286,6 +286,12 @@ export const CATALOGUE = {
     "upstream",
     () => "Gateway forwarding error. Failed to invoke backend service due to connection refused.",
   ),
+  UPSTREAM_NOT_TLS: def(
+    504,
+    "upstream",
+    () =>
+      "Failed to find backend service because SSL error in calling it, please check the service is https.",
+  ),
   UPSTREAM_BROKEN: def(
     502,
     "upstream",

@@ -47,7 +47,7 @@ export interface GroupRoute {
   readonly queueAgeMs?: number;
   /** What the gateway asks an instance for to see that it lives: GET, 503 is "not ready". Absent: HEALTH_PATH. */
   readonly healthPath?: string;
-  /** Ready instances only. `url` is an http origin, `http://127.0.0.1:40123`. */
+  /** Ready instances only. `url` is an http or https origin, `http://127.0.0.1:40123`. */
   readonly instances: readonly { readonly id: string; readonly url: string }[];
 }
 

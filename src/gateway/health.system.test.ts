@@ -5,7 +5,8 @@ import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../telemetry/clock.ts";
 import { createWorld, group, service, until } from "./world.fixture.ts";
-import type { Answer, World } from "./world.fixture.ts";
+import type { Answer } from "./transports.fixture.ts";
+import type { World } from "./world.fixture.ts";
 
 const PROGRAM = `
   require("node:http").createServer({ keepAliveTimeout: 0 }, (request, response) => {

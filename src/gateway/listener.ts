@@ -4,24 +4,33 @@
  *
  *   headers over 128 KB 494; target over 32 KB 414; headers slower than 10 s 408; anything malformed 400: all closing
  *   connections over the limit are closed at once; idle ones after 65 s
+ *
+ * With a certificate the port speaks TLS only, and the caller chooses between HTTP/2 (http2/) and HTTP/1.1.
  */
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
+import type { SecureContextOptions, Server as TlsServer } from "node:tls";
 import { fail } from "../core/errors.ts";
 import type { AppError } from "../core/errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { Certificate } from "./certificate.ts";
 import { dateLine, reasonOf, renderError, requestIdOf, sendError, sendText } from "./answer.ts";
 import type { ControlProxy } from "./control-proxy.ts";
 import type { Exchange } from "./exchange.ts";
 import { refuseScrape } from "./metrics-access.ts";
 import { CallerConnection } from "./http1/caller-connection.ts";
 import type { DoorRefusal } from "./http1/caller-connection.ts";
+import { CallerSession } from "./http2/caller-session.ts";
 import { Prediction } from "./prediction.ts";
 import type { PredictionDeps } from "./prediction.ts";
 import { readTarget } from "./target.ts";
 
 const CONNECTIONS_MAX = 10_000;
 const SWEEP_MS = 1_000;
+/** From the first byte of a TLS connection to the end of its handshake. */
+const HANDSHAKE_MS = 10_000;
+/** Requests over HTTP/2 that may be open at a time, over all connections: as many as HTTP/1.1 could have. */
+const STREAMS_MAX = CONNECTIONS_MAX;
 /** RFC 9110 §11.6.1: a 401 says how to authenticate. */
 const BEARER = "WWW-Authenticate: Bearer\r\n";
 
@@ -32,19 +41,24 @@ export interface ListenerDeps extends PredictionDeps {
   /** Null: /metrics answers callers on this machine. */
   readonly metricsToken: string | null;
   readonly isClosing: () => boolean;
+  /** Null: plain HTTP/1.1, the embedded default. Else TLS with HTTP/2 and HTTP/1.1. */
+  readonly certificate: Certificate | null;
   readonly logger: Logger;
 }
 
 export class Listener {
   readonly #deps: ListenerDeps;
-  readonly #connections = new Set<CallerConnection>();
+  readonly #connections = new Set<CallerConnection | CallerSession>();
+  readonly #tls: TlsServer | null;
+  #streams = 0;
   #sweptAt: number;
   readonly server: Server;
 
   constructor(deps: ListenerDeps) {
     this.#deps = deps;
     this.#sweptAt = deps.clock.monotonicMs();
-    this.server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.#tls = deps.certificate === null ? null : this.#createTls(deps.certificate);
+    this.server = this.#tls ?? createServer({ noDelay: true }, (socket) => this.#accept(socket));
     this.server.maxConnections = CONNECTIONS_MAX;
     this.#sweepLater();
   }
@@ -60,6 +74,49 @@ export class Listener {
 
   closeAll(): void {
     for (const connection of this.#connections) connection.socket.destroy();
+  }
+
+  /** For connections from now on; those that are there keep theirs. */
+  useCertificate(certificate: Certificate): void {
+    this.#tls?.setSecureContext(secureContext(certificate));
+  }
+
+  #createTls(certificate: Certificate): TlsServer {
+    // Handshakes that are not done count as connections: `maxConnections` is of the sockets below.
+    const server = process.getBuiltinModule("node:tls").createServer({
+      ...secureContext(certificate),
+      ALPNProtocols: ["h2", "http/1.1"],
+      handshakeTimeout: HANDSHAKE_MS,
+      noDelay: true,
+    });
+    server.on("secureConnection", (socket) => {
+      if (socket.alpnProtocol === "h2") this.#acceptHttp2(socket);
+      else this.#accept(socket);
+    });
+    // Also plain HTTP on this port: there is no form in which both sides would understand a refusal.
+    server.on("tlsClientError", (_error, socket) => socket.destroy());
+    return server;
+  }
+
+  #acceptHttp2(socket: Socket): void {
+    this.#connections.add(
+      new CallerSession(socket, {
+        handle: (exchange) => this.#guarded(exchange),
+        refuse: (exchange, refusal) => {
+          this.#deps.metrics.count(null, "", "4xx", "client", 0);
+          this.#refuse(exchange, refusalError(refusal), true);
+        },
+        mayBegin: () => {
+          if (this.#streams >= STREAMS_MAX) return false;
+          this.#streams += 1;
+          return true;
+        },
+        onStreamClosed: () => (this.#streams -= 1),
+        sweptAt: () => this.#sweptAt,
+        isClosing: this.#deps.isClosing,
+        onClosed: (session) => this.#connections.delete(session),
+      }),
+    );
   }
 
   #accept(socket: Socket): void {
@@ -171,6 +228,13 @@ export class Listener {
     return `HTTP/1.1 ${error.status} ${reasonOf(error.status)}\r\n${dateLine(this.#deps.clock.now())}Content-Type: application/json\r\nX-Request-Id: ${requestId}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`;
   }
 }
+
+/** Node's ciphers, which are those of Mozilla's intermediate recommendation and better; no certificate is asked of callers. */
+const secureContext = ({ cert, key }: Certificate): SecureContextOptions => ({
+  cert,
+  key,
+  minVersion: "TLSv1.2",
+});
 
 const refusalError = (refusal: DoorRefusal): AppError => {
   switch (refusal.kind) {

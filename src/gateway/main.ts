@@ -3,7 +3,6 @@
  * there or not, and ends without losing an answer, a record or a count.
  */
 import { once } from "node:events";
-import { Server as NetServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { Writable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
@@ -11,6 +10,8 @@ import type { TracingSettings } from "../core/tracing.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { openTracer } from "../telemetry/tracing.ts";
 import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
+import { describeProblems, followCertificate } from "./certificate.ts";
+import type { Certificate, CertificateFiles } from "./certificate.ts";
 import { createControlClient } from "./control-client.ts";
 import { createControlProxy } from "./control-proxy.ts";
 import { announce, followTable, loadTable } from "./follow.ts";
@@ -26,6 +27,8 @@ import { Usage } from "./usage.ts";
 export interface GatewayOptions {
   /** An address (port 0: the kernel's choice; the answer names it), or a socket inherited as a descriptor. */
   readonly listen: { readonly host: string; readonly port: number } | { readonly fd: number };
+  /** TLS on the listener: the files that are followed, and what they held at the start. */
+  readonly tls?: { readonly files: CertificateFiles; readonly certificate: Certificate } | null;
   /** Control's private Unix socket. */
   readonly controlSocket: string;
   /** Where the last good table is kept. */
@@ -69,7 +72,7 @@ const TRACES_LAST_MS = 2_000;
 const BACKLOG = 4_096;
 
 export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
-  const { clock, logger, timer = systemTimer, gatewayId } = options;
+  const { clock, logger, timer = systemTimer, gatewayId, tls = null } = options;
   const table = new Table({ timer, monotonicMs: () => clock.monotonicMs() });
   const metrics = new Metrics({ table, clock });
   const tracer = await openTracer(options.tracing ?? null, "gateway", {
@@ -103,6 +106,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     bodyBytesMax: options.bodyBytesMax,
     predictTimeoutMs: options.predictTimeoutMs,
     isClosing: () => isClosing,
+    certificate: tls?.certificate ?? null,
     control: proxy,
     controlMetrics: async () => {
       try {
@@ -130,14 +134,29 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   server.listen(options.listen, BACKLOG);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
+  const certificateWatch =
+    tls === null
+      ? null
+      : followCertificate(tls.files, tls.certificate, {
+          timer,
+          now: () => clock.now(),
+          onChange: (certificate) => {
+            listener.useCertificate(certificate);
+            logger.info({ expires: new Date(certificate.expiresAt).toISOString() }, "certificate reloaded");
+          },
+          onProblems: (problems) =>
+            logger.error(
+              { problems: describeProblems(problems) },
+              "new certificate not taken, the old one stays",
+            ),
+        });
   const following = followTable(follow, stop.signal);
   const reporting = usage.run(stop.signal);
   logger.info({ ...options.listen, port, table: table.version }, "gateway listens");
 
   const close = async (idleGraceMs: number): Promise<void> => {
     isClosing = true;
-    // The method of net.Server: the one of http.Server closes idle connections at once, under a request on its way.
-    const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     // A connection whose last answer had begun before the close turns idle later, and nothing tells when.
     const isOver = { value: false };
     const sweep = (): void => {
@@ -150,6 +169,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     const limit = timer.after(options.predictTimeoutMs + 1_000, () => listener.closeAll());
     await closed;
     isOver.value = true;
+    certificateWatch?.stop();
     limit.cancel();
     stop.abort();
     await Promise.all([following, reporting]);

@@ -335,7 +335,9 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
         this.#release(false);
         this.#dials += 1;
         if (this.#dials <= Math.max(1, this.#group?.instances.length ?? 1)) return this.#seek();
-        return this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), 1);
+        return failure.isTls
+          ? this.#fail(fail("UPSTREAM_NOT_TLS", {}, { cause: failure.cause }))
+          : this.#fail(fail("UPSTREAM_REFUSED", {}, { cause: failure.cause }), 1);
       case "lost":
         this.#instance?.failed("reset");
         this.#release(false);

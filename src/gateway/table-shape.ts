@@ -10,7 +10,7 @@ type Check = (value: unknown) => boolean;
 type Shape = (value: unknown) => string | null;
 
 const ID_LENGTH_MAX = 256;
-const ORIGIN = /^http:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?$/;
+const ORIGIN = /^https?:\/\/(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::\d{1,5})?$/;
 /** Goes into a request line as it is. */
 const PATH = /^\/[\x21-\x7e]{0,1023}$/;
 const SPKI = /^[A-Za-z0-9_-]+$/;

@@ -7,16 +7,22 @@
  * shortest default of common servers is 2 s). What remains is reported as `lost` with `reused`, and prediction.ts sends
  * the request again on a connection of its own; what cannot be sent again goes on a fresh connection from the start,
  * which no server takes for idle.
+ *
+ * Instances declared with https bring certificates they made themselves, as the guide for custom images has it, so no
+ * certificate is verified: an instance is known by the address our own runner gave it, on loopback or the pod network,
+ * and no authority could vouch for such an address. TLS here satisfies a server that speaks nothing else; it is not
+ * what tells that server apart from another.
  */
-import { connect } from "node:net";
+import { connect, isIP } from "node:net";
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { AnswerMalformed, AnswerParser } from "./answer-parser.ts";
 import type { AnswerEvents, AnswerHead } from "./answer-parser.ts";
 import type { Timer, TimerHandle } from "./timer.ts";
 
 export type UpstreamFailure =
-  /** No connection was made; nothing was sent. */
-  | { readonly kind: "dial"; readonly cause: string }
+  /** No connection was made; nothing was sent. `isTls`: somebody answered the dial, but the TLS handshake failed. */
+  | { readonly kind: "dial"; readonly isTls: boolean; readonly cause: string }
   /** The connection ended before the answer's first byte. `reused`: it had carried requests before. */
   | { readonly kind: "lost"; readonly reused: boolean; readonly cause: string }
   /** The answer was malformed or ended before it was complete. */
@@ -54,6 +60,8 @@ export class UpstreamConnection implements AnswerEvents {
   readonly #parser: AnswerParser;
   #dialing: TimerHandle | null;
   #listener: UpstreamListener | null = null;
+  readonly #isTls: boolean;
+  #isDialled = false;
   #isConnected = false;
   #isReused = false;
   #isDead = false;
@@ -63,12 +71,14 @@ export class UpstreamConnection implements AnswerEvents {
   #chunked = false;
   idleUntil = 0;
 
-  constructor(pool: UpstreamPool, dial: () => Socket, deps: UpstreamDeps) {
+  constructor(pool: UpstreamPool, dial: () => Socket, isTls: boolean, deps: UpstreamDeps) {
     this.#pool = pool;
     this.#parser = new AnswerParser(this);
     this.#socket = dial();
     this.#dialing = deps.timer.after(DIAL_TIMEOUT_MS, () => this.#fail("dial timed out"));
-    this.#socket.on("connect", () => this.#onConnect());
+    this.#isTls = isTls;
+    this.#socket.on("connect", () => (this.#isDialled = true));
+    this.#socket.on(isTls ? "secureConnect" : "connect", () => this.#onConnect());
     this.#socket.on("data", (bytes: Buffer) => this.#onData(bytes));
     this.#socket.on("end", () => this.#onEnd());
     this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#fail(error.code ?? error.message));
@@ -212,7 +222,8 @@ export class UpstreamConnection implements AnswerEvents {
     this.#listener = null;
     this.#die();
     if (listener === null) return;
-    if (!this.#isConnected) listener.onFailure({ kind: "dial", cause });
+    if (!this.#isConnected)
+      listener.onFailure({ kind: "dial", isTls: this.#isTls && this.#isDialled, cause });
     else if (this.#answered) listener.onFailure({ kind: "broken", cause });
     else listener.onFailure({ kind: "lost", reused: this.#isReused, cause });
   }
@@ -231,15 +242,17 @@ export class UpstreamPool {
   /** `host:port`, for the Host field. */
   readonly authority: string;
   readonly #dial: () => Socket;
+  readonly #isTls: boolean;
   readonly #deps: UpstreamDeps;
   /** The most recently used last: it is taken first, so that a quiet instance's surplus grows old and goes. */
   #idle: UpstreamConnection[] = [];
   #sweep: TimerHandle | null = null;
   #isClosed = false;
 
-  /** `origin`: `http://host:port`, or `unix:` and the path of a socket. */
+  /** `origin`: `http://host:port`, the same with https, or `unix:` and the path of a socket. */
   constructor(origin: string, deps: UpstreamDeps) {
     this.#deps = deps;
+    this.#isTls = origin.startsWith("https:");
     if (origin.startsWith("unix:")) {
       this.authority = "localhost";
       const path = origin.slice("unix:".length);
@@ -249,13 +262,13 @@ export class UpstreamPool {
     const url = new URL(origin);
     this.authority = url.host;
     const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-    const port = url.port === "" ? 80 : Number(url.port);
-    this.#dial = () => connect({ host, port, noDelay: true });
+    const port = url.port === "" ? (this.#isTls ? 443 : 80) : Number(url.port);
+    this.#dial = this.#isTls ? tlsDial(host, port) : () => connect({ host, port, noDelay: true });
   }
 
   /** A new connection that is being dialled; `begin` a request on it next. */
   fresh(): UpstreamConnection {
-    return new UpstreamConnection(this, this.#dial, this.#deps);
+    return new UpstreamConnection(this, this.#dial, this.#isTls, this.#deps);
   }
 
   /** An idle connection, else a new one. */
@@ -301,3 +314,24 @@ export class UpstreamPool {
     if (this.#idle.length > 0) this.#sweep = this.#deps.timer.after(1_000, () => this.#sweepIdle());
   }
 }
+
+/** Dials with TLS, unverified (see above); a session is used again, which spares the instance most of a handshake. */
+const tlsDial = (host: string, port: number): (() => TLSSocket) => {
+  // Loaded with the first such instance.
+  const tls = process.getBuiltinModule("node:tls");
+  let session: Buffer | undefined;
+  return () => {
+    const socket = tls.connect({
+      host,
+      port,
+      rejectUnauthorized: false,
+      ALPNProtocols: ["http/1.1"],
+      // An address is no server name (RFC 6066 §3).
+      servername: isIP(host) === 0 ? host : "",
+      ...(session === undefined ? {} : { session }),
+    });
+    socket.setNoDelay(true);
+    socket.on("session", (fresh: Buffer) => (session = fresh));
+    return socket;
+  };
+};

@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync, randomUUID, sign } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, request as httpRequest } from "node:http";
+import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
 import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -23,6 +23,9 @@ import { systemClock } from "../telemetry/clock.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { runGateway } from "./main.ts";
 import type { Gateway, GatewayOptions } from "./main.ts";
+import { makeCertificate } from "./tls.fixture.ts";
+import { callOver } from "./transports.fixture.ts";
+import type { Answer, CallOptions, Transport } from "./transports.fixture.ts";
 import type { AccessRecord } from "./record.ts";
 
 export const PROJECT = "0123456789abcdef0123456789abcdef";
@@ -136,13 +139,6 @@ const createControl = (socketPath: string, first: RoutingTable): FakeControl => 
   return control;
 };
 
-export interface Answer {
-  readonly status: number;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: Buffer;
-  readonly json: Record<string, unknown>;
-}
-
 export interface World {
   readonly control: FakeControl;
   readonly port: number;
@@ -156,14 +152,6 @@ export interface World {
   restartGateway(): Promise<void>;
   stopGateway(): Promise<void>;
   close(): Promise<void>;
-}
-
-export interface CallOptions {
-  readonly method?: string;
-  readonly headers?: Readonly<Record<string, string | string[]>>;
-  readonly body?: Buffer | string;
-  /** Null: no token. Absent: a good one. */
-  readonly token?: string | null;
 }
 
 export const group = (origins: readonly string[], more: Partial<GroupRoute> = {}): GroupRoute => {
@@ -190,7 +178,14 @@ export const service = (groups: readonly GroupRoute[], more: Partial<ServiceRout
   ...more,
 });
 
-export const createWorld = async (options: Partial<GatewayOptions> = {}): Promise<World> => {
+let defaultTransport: Transport = "http1";
+/** What `call` speaks in the worlds this test file makes from here on: one suite, several transports. */
+export const speak = (transport: Transport): void => void (defaultTransport = transport);
+
+export const createWorld = async (
+  options: Partial<GatewayOptions> = {},
+  transport: Transport = defaultTransport,
+): Promise<World> => {
   const dir = await mkdtemp(join(tmpdir(), "mp-gateway-"));
   const keys = generateKeyPairSync("ed25519");
   const spki = keys.publicKey.export({ type: "spki", format: "der" }).toString("base64url");
@@ -204,6 +199,7 @@ export const createWorld = async (options: Partial<GatewayOptions> = {}): Promis
       done();
     },
   });
+  const tls = transport === "http1" ? null : await makeCertificate(dir);
   const start = (port: number): Promise<Gateway> =>
     runGateway({
       listen: { host: "127.0.0.1", port },
@@ -215,6 +211,7 @@ export const createWorld = async (options: Partial<GatewayOptions> = {}): Promis
       clock: systemClock,
       logger: createLogger("gateway", "silent"),
       accessLog,
+      tls,
       ...options,
     });
   let gateway = await start(0);
@@ -249,7 +246,8 @@ export const createWorld = async (options: Partial<GatewayOptions> = {}): Promis
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     },
-    call: (path, call = {}) => send(port, path, call, goodToken),
+    call: (path, call = {}) =>
+      callOver(transport, port, path, { ...call, token: call.token === undefined ? goodToken : call.token }),
     restartGateway: async () => {
       await gateway.close();
       gateway = await start(port);
@@ -266,37 +264,6 @@ export const createWorld = async (options: Partial<GatewayOptions> = {}): Promis
     },
   };
 };
-
-const send = (port: number, path: string, call: CallOptions, goodToken: string): Promise<Answer> =>
-  new Promise((resolve, reject) => {
-    const token = call.token === undefined ? goodToken : call.token;
-    const outgoing = httpRequest({
-      host: "127.0.0.1",
-      port,
-      path,
-      method: call.method ?? (call.body === undefined ? "GET" : "POST"),
-      agent: false,
-      headers: { ...(token === null ? {} : { "x-auth-token": token }), ...call.headers },
-    });
-    outgoing.on("error", reject);
-    outgoing.on("response", (answer) => {
-      const chunks: Buffer[] = [];
-      answer.on("data", (chunk: Buffer) => chunks.push(chunk));
-      answer.on("error", reject);
-      answer.on("end", () => {
-        const body = Buffer.concat(chunks);
-        resolve({
-          status: answer.statusCode ?? 0,
-          headers: answer.headers,
-          body,
-          get json() {
-            return JSON.parse(body.toString()) as Record<string, unknown>;
-          },
-        });
-      });
-    });
-    outgoing.end(call.body);
-  });
 
 /** Sends bytes as they are and resolves to everything that came back once the other side ends. */
 export const sendRaw = (port: number, text: string): Promise<string> =>

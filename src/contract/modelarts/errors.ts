@@ -79,6 +79,7 @@ export const MODELARTS_CODES: Record<ErrorCode, DialectError> = {
   QUEUE_FULL: { code: "ModelArts.4206" },
   NO_INSTANCE: { code: "ModelArts.4503" },
   UPSTREAM_REFUSED: { code: "ModelArts.4302" },
+  UPSTREAM_NOT_TLS: { code: "ModelArts.4503" },
   UPSTREAM_BROKEN: { code: "ModelArts.4505" },
   UPSTREAM_TIMEOUT: { code: "APIG.0203", prefix: "Backend timeout. " },
   CONTROL_UNAVAILABLE: { code: "APIGW.0202", inference: "APIG.0202", prefix: "Backend unavailable. " },

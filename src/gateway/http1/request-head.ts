@@ -28,7 +28,7 @@ export type HeadRefusal =
   | { readonly kind: "version" };
 
 export const HEAD_BYTES_MAX = 128 * 1024;
-const FIELDS_MAX = 256;
+export const FIELDS_MAX = 256;
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\xff]+) (HTTP\/\d\.\d)$/;
 /** RFC 9110 §7.2, without the comma no host has: a repeated field, which is joined with one, is never a host. */
@@ -110,7 +110,8 @@ export const readHead = (data: Buffer, from: number, headEnd: number): RequestHe
   return checkFraming({ method, target, fields, known, isModern });
 };
 
-const checkFraming = (
+/** What a head says of its body, host and connection, the same for every version of HTTP. */
+export const checkFraming = (
   head: Pick<RequestHead, "method" | "target" | "fields" | "known" | "isModern">,
 ): RequestHead | HeadRefusal => {
   const { known, isModern, method } = head;
