@@ -26,7 +26,7 @@ export const MODELARTS_CODES: Record<ErrorCode, DialectError> = {
   TOKEN_WITHOUT_PROJECT: { code: "ModelArts.0204" },
   PROJECT_MISMATCH: { code: "ModelArts.0210" },
   CREDENTIALS_WRONG: { code: "IAM.0001" },
-  LOGIN_THROTTLED: { code: "APIGW.0308" },
+  LOGIN_THROTTLED: { code: "APIGW.0308", inference: "APIG.0308" },
   PERMISSION_DENIED: { code: "ModelArts.0108" },
   TOKEN_NOT_FOUND: { code: "IAM.0004" },
   USER_NOT_FOUND: { code: "IAM.0004" },
