@@ -129,6 +129,11 @@ export class InstanceState implements Load, Probed {
 }
 
 const RETRY_AFTER_SECONDS_MAX = 60;
+/** Who was turned away longer ago than this is not waited for. */
+const TURNED_AWAY_SECONDS_MAX = 30;
+
+const secondsFor = (requests: number, perSecond: number): number =>
+  Math.min(RETRY_AFTER_SECONDS_MAX, Math.max(1, Math.ceil(requests / perSecond)));
 
 export class GroupState {
   readonly id: string;
@@ -143,6 +148,9 @@ export class GroupState {
   #next = 0;
   /** Moving average of how long a slot is held; 0 until one was released. */
   #heldMs = 0;
+  /** Callers that were told when to come back and whose time has not come, as of then. */
+  #turnedAway = 0;
+  #turnedAwayAt = 0;
 
   constructor(route: GroupRoute, deps: GroupDeps) {
     this.id = route.id;
@@ -209,17 +217,40 @@ export class GroupState {
     this.#admitWaiting();
   }
 
-  /**
-   * Seconds until what waits now is worked off, at the rate seen since the queue last was empty. Before that rate is
-   * known, at the rate all slots together would have if requests took as long as the last ones.
-   */
+  /** Every slot is taken, as far as instances may be given requests now. */
+  get isFull(): boolean {
+    return this.inFlight >= this.#instances.length * this.#route.concurrency;
+  }
+
+  /** Seconds until what waits now is worked off. */
   retryAfterSeconds(): number {
+    return secondsFor(this.#waiting.size + 1, this.#perSecond);
+  }
+
+  /**
+   * Seconds after which a caller that is refused now may expect a place: those who were told to come back before count
+   * as if they waited, so that not all come back at once. Counts this one in.
+   */
+  turnAway(): number {
+    const now = this.#deps.monotonicMs();
+    const perSecond = this.#perSecond;
+    if (perSecond === Number.POSITIVE_INFINITY) return 1;
+    const left = Math.max(0, this.#turnedAway - ((now - this.#turnedAwayAt) / 1000) * perSecond);
+    this.#turnedAwayAt = now;
+    this.#turnedAway = Math.min(left + 1, perSecond * TURNED_AWAY_SECONDS_MAX);
+    return secondsFor(this.#waiting.size + left + 1, perSecond);
+  }
+
+  /**
+   * The rate seen since the queue last was empty. Before that rate is known, the rate all slots together would have if
+   * requests took as long as the last ones.
+   */
+  get #perSecond(): number {
     const slots = Math.max(1, this.#instances.length * this.#route.concurrency);
     const assumed = this.#heldMs > 0 ? (slots * 1000) / this.#heldMs : Number.POSITIVE_INFINITY;
     const seen =
       this.#waiting.size > 0 ? this.#drain.perSecond(this.#deps.monotonicMs()) : Number.POSITIVE_INFINITY;
-    const seconds = Math.ceil((this.#waiting.size + 1) / Math.min(assumed, seen));
-    return Math.min(RETRY_AFTER_SECONDS_MAX, Math.max(1, seconds));
+    return Math.min(assumed, seen);
   }
 
   /** Takes over a new table's view of the group. `wake` must follow. */

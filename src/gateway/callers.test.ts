@@ -2,6 +2,8 @@
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { systemTimer } from "./timer.ts";
+import type { Timer } from "./timer.ts";
 import { createWorld, group, sendRaw, service, until } from "./world.fixture.ts";
 import type { World } from "./world.fixture.ts";
 
@@ -123,6 +125,36 @@ test("a body too large to keep goes on a connection of its own, which no server 
   }
   expect(ports[1]).toBe(ports[0]);
   expect(ports[2]).not.toBe(ports[0]);
+});
+
+/** The gateway's clock for callers that are too slow, without its five seconds. */
+const impatient: Timer = {
+  after: (ms, callback) => systemTimer.after(ms === 5_000 ? 50 : ms, callback),
+};
+
+test("a caller that does not read its answer gives way when it holds the last slot, and only then", async () => {
+  world = await createWorld({ timer: impatient });
+  const origin = await world.instance((request, response) => {
+    if (request.url === "/quick") return void response.end("ok");
+    response.end(Buffer.alloc(64 * 1024 * 1024));
+  });
+  const id = await deploy([origin], { concurrency: 2, queueMax: 8 });
+  const readNothing = (): Socket => {
+    const socket = open();
+    socket.write(`GET /v1/infers/${id} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: ${world.token()}\r\n\r\n`);
+    socket.pause();
+    return socket;
+  };
+  readNothing();
+  // One slot is left: nobody is in anybody's way, however often the gateway looks.
+  for (let n = 0; n < 40; n += 1) {
+    expect((await world.call(`/v1/infers/${id}/quick`)).status).toBe(200);
+  }
+  expect(world.records.filter((record) => record.outcome === "aborted")).toEqual([]);
+  readNothing();
+  expect((await world.call(`/v1/infers/${id}/quick`)).status).toBe(200);
+  await until(() => world.records.some((record) => record.outcome === "aborted"));
+  expect(world.records.find((record) => record.outcome === "aborted")).toMatchObject({ owner: "client" });
 });
 
 test("a hundred requests sent at once on one connection are answered in order, one at a time", async () => {

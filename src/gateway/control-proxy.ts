@@ -30,6 +30,8 @@ export interface ControlProxy {
 /** A call without a byte in either direction for this long is given up: a hanging control holds nobody for ever. */
 const STILL_MS = 120_000;
 
+const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+
 export const createControlProxy = (deps: ControlProxyDeps): ControlProxy => {
   const pool = new UpstreamPool(`unix:${deps.socketPath}`, {
     timer: deps.timer,
@@ -70,8 +72,9 @@ class ControlCall implements ExchangeListener, UpstreamListener {
     exchange.listener = this;
     exchange.pauseBody();
     this.#watchStillness();
-    // What has a body cannot be sent again, so it goes on a connection that control does not take for idle.
-    this.#connection = exchange.bodyLength === 0 ? this.#pool.take() : this.#pool.fresh();
+    // What cannot be sent again goes on a connection that control does not take for idle.
+    const isRepeatable = exchange.bodyLength === 0 && REPEATABLE.has(exchange.method);
+    this.#connection = isRepeatable ? this.#pool.take() : this.#pool.fresh();
     this.#connection.begin(this, exchange.method);
   }
 
@@ -143,7 +146,7 @@ class ControlCall implements ExchangeListener, UpstreamListener {
 
   onFailure(failure: UpstreamFailure): void {
     this.#connection = null;
-    if (failure.kind === "lost" && failure.reused && this.#exchange.bodyLength === 0) {
+    if (failure.kind === "lost" && failure.reused) {
       // Control closed an idle connection in this moment: once more, on a connection of its own.
       this.#isSent = false;
       this.#connection = this.#pool.fresh();

@@ -22,19 +22,19 @@ export interface KnownFields {
   transferEncoding?: string;
 }
 
-const KNOWN: Readonly<Record<string, keyof KnownFields>> = {
-  connection: "connection",
-  "content-length": "contentLength",
-  "content-type": "contentType",
-  expect: "expect",
-  "x-forwarded-for": "forwardedFor",
-  host: "host",
-  "x-request-id": "requestId",
-  "x-auth-token": "token",
-  traceparent: "traceparent",
-  tracestate: "tracestate",
-  "transfer-encoding": "transferEncoding",
-};
+const KNOWN: ReadonlyMap<string, keyof KnownFields> = new Map([
+  ["connection", "connection"],
+  ["content-length", "contentLength"],
+  ["content-type", "contentType"],
+  ["expect", "expect"],
+  ["x-forwarded-for", "forwardedFor"],
+  ["host", "host"],
+  ["x-request-id", "requestId"],
+  ["x-auth-token", "token"],
+  ["traceparent", "traceparent"],
+  ["tracestate", "tracestate"],
+  ["transfer-encoding", "transferEncoding"],
+] as const);
 
 const HOP_BY_HOP = [
   "connection",
@@ -100,7 +100,7 @@ export const fieldName = (name: string): FieldName | null => {
   const folded = lower.replaceAll("_", "-");
   const field: FieldName = {
     lower,
-    known: KNOWN[lower] ?? null,
+    known: KNOWN.get(lower) ?? null,
     toInstance: !REQUEST_DROPPED.has(folded),
     toControl: !CONTROL_DROPPED.has(folded),
     toCaller: !ANSWER_DROPPED.has(folded),

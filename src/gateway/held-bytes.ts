@@ -31,3 +31,53 @@ export class HeldBytes {
     this.#total -= bytes;
   }
 }
+
+/** Chunks below this are copied together: a buffer costs a hundred bytes and more beside what is in it. */
+const JOIN_BELOW = 4 * 1024;
+const TAIL_BYTES = 16 * 1024;
+
+/** A body as far as it is kept. What it costs is close to its bytes, however small the pieces it came in. */
+export class GatheredBody {
+  /** Whole chunks, then what is in the tail. */
+  #chunks: Buffer[] = [];
+  #tail: Buffer | null = null;
+  #tailBytes = 0;
+  bytes = 0;
+
+  add(chunk: Buffer): void {
+    this.bytes += chunk.length;
+    // Most bodies come in one piece, which is kept as it is.
+    if (this.#chunks.length === 0 && this.#tail === null) this.#chunks.push(chunk);
+    else if (chunk.length >= JOIN_BELOW) {
+      this.#closeTail();
+      this.#chunks.push(chunk);
+    } else {
+      if (this.#tail === null || this.#tailBytes + chunk.length > TAIL_BYTES) {
+        this.#closeTail();
+        this.#tail = Buffer.allocUnsafeSlow(TAIL_BYTES);
+      }
+      chunk.copy(this.#tail, this.#tailBytes);
+      this.#tailBytes += chunk.length;
+    }
+  }
+
+  /** In order; not to be changed. */
+  get chunks(): readonly Buffer[] {
+    if (this.#tail === null) return this.#chunks;
+    return [...this.#chunks, this.#tail.subarray(0, this.#tailBytes)];
+  }
+
+  clear(): void {
+    if (this.bytes === 0) return;
+    this.#chunks = [];
+    this.#tail = null;
+    this.#tailBytes = 0;
+    this.bytes = 0;
+  }
+
+  #closeTail(): void {
+    if (this.#tail !== null) this.#chunks.push(this.#tail.subarray(0, this.#tailBytes));
+    this.#tail = null;
+    this.#tailBytes = 0;
+  }
+}

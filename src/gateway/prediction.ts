@@ -23,7 +23,7 @@ import type { AnswerHead } from "./answer-parser.ts";
 import type { Authenticator, Caller } from "./authenticate.ts";
 import type { Exchange, ExchangeListener } from "./exchange.ts";
 import { forwardedFor, requestLines } from "./headers.ts";
-import { HELD_PER_REQUEST_MAX } from "./held-bytes.ts";
+import { GatheredBody, HELD_PER_REQUEST_MAX } from "./held-bytes.ts";
 import type { HeldBytes } from "./held-bytes.ts";
 import type { Metrics, Outcome, Owner } from "./metrics.ts";
 import { outcomeOf } from "./record.ts";
@@ -54,8 +54,8 @@ const WITH_EMPTY_BODY = new Set(["POST", "PUT", "PATCH"]);
 /** A reused connection lost later than this after the request was written was not lost to the keep-alive race. */
 const RACE_MS = 1_000;
 /**
- * How fast a body has to come while it costs others something: while it is streamed to an instance, whose slot it holds,
- * and while memory for bodies is tight. Looked at this often.
+ * How fast a body has to come, and an answer to be read, while it costs others something: while it holds a slot and none
+ * is left, and while memory for bodies is tight. Looked at this often.
  */
 const PACE_MS = 5_000;
 const PACE_BYTES = 5 * 16 * 1024;
@@ -86,12 +86,12 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   #hasRaced = false;
 
   /** The body as far as it is kept, to be sent (again). */
-  #body: Buffer[] = [];
-  #heldBytes = 0;
+  readonly #body = new GatheredBody();
   #phase: "gathering" | "gathered" | "streaming" | "over" = "gathering";
   #pace: TimerHandle | null = null;
   #bytesIn = 0;
   #bytesOut = 0;
+  #isReaderWatched = false;
   /** The end of the answer, between onBody and the onComplete that follows at once. */
   #lastChunk: Buffer | null = null;
 
@@ -161,10 +161,9 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
       const id = this.#service?.route.id ?? "";
       return this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds: 1 }), 1);
     }
-    this.#heldBytes += chunk.length;
-    this.#body.push(chunk);
+    this.#body.add(chunk);
     if (this.#pace === null && this.#bytesIn !== this.#exchange.bodyLength) this.#watchPace(0);
-    if (this.#phase !== "gathering" || this.#heldBytes < HELD_PER_REQUEST_MAX) return;
+    if (this.#phase !== "gathering" || this.#body.bytes < HELD_PER_REQUEST_MAX) return;
     if (this.#bytesIn === this.#exchange.bodyLength) return;
     this.#phase = "streaming";
     this.#exchange.pauseBody();
@@ -182,9 +181,8 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   }
 
   #letGo(): void {
-    this.#body = [];
-    this.#deps.held.remove(this.#heldBytes);
-    this.#heldBytes = 0;
+    this.#deps.held.remove(this.#body.bytes);
+    this.#body.clear();
   }
 
   // --- admission --------------------------------------------------------------------------------------------------
@@ -215,7 +213,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   }
 
   #refuse(group: GroupState, id: string): void {
-    const retryAfterSeconds = group.retryAfterSeconds();
+    const retryAfterSeconds = group.turnAway();
     this.#fail(fail("QUEUE_FULL", { id, retryAfterSeconds }), retryAfterSeconds);
   }
 
@@ -253,8 +251,8 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     const { connection, instance } = { connection: this.#connection, instance: this.#instance };
     if (connection === null || instance === null) return;
     this.#sentAt = this.#deps.clock.monotonicMs();
-    const length = this.#phase === "gathered" ? this.#heldBytes : this.#exchange.bodyLength;
-    connection.send(this.#head(instance.pool.authority, length), this.#body, length === null);
+    const length = this.#phase === "gathered" ? this.#body.bytes : this.#exchange.bodyLength;
+    connection.send(this.#head(instance.pool.authority, length), this.#body.chunks, length === null);
     if (this.#phase === "gathered" || this.#exchange.isReceived) return connection.endRequest();
     // From here on the body passes through; what was kept is on its way.
     this.#letGo();
@@ -267,11 +265,29 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#pace?.cancel();
     this.#pace = this.#deps.timer.after(PACE_MS, () => {
       if (this.#exchange.isReceived || this.#phase === "over" || this.#isWaiting) return;
-      const costsOthers = this.#phase === "streaming" || this.#deps.held.isTight;
+      const costsOthers = this.#phase === "streaming" ? this.#holdsLastSlot : this.#deps.held.isTight;
       const isSlow = this.#bytesIn - bytesBefore < PACE_BYTES && this.#connection?.isBlocked !== true;
       if (costsOthers && isSlow) return this.#fail(fail("REQUEST_INCOMPLETE", { limitMs: PACE_MS }));
       this.#watchPace(this.#bytesIn);
     });
+  }
+
+  /** The same for a caller that does not read: its answer keeps the slot until the rest has been taken over. */
+  #watchReader(bytesBefore: number): void {
+    this.#pace?.cancel();
+    this.#pace = this.#deps.timer.after(PACE_MS, () => {
+      if (this.#phase === "over" || this.#connection === null) return;
+      if (this.#holdsLastSlot && this.#bytesOut - bytesBefore < PACE_BYTES) {
+        this.#cutBy = "client";
+        return this.#exchange.destroy();
+      }
+      this.#watchReader(this.#bytesOut);
+    });
+  }
+
+  /** The group has no slot left, so others wait for the one held here. */
+  get #holdsLastSlot(): boolean {
+    return this.#instance !== null && this.#group?.isFull === true;
   }
 
   #head(authority: string, length: number | null): string {
@@ -304,7 +320,11 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   onAnswer(chunk: Buffer, isLast: boolean): void {
     this.#bytesOut += chunk.length;
     if (isLast) this.#lastChunk = chunk;
-    else if (!this.#exchange.write(chunk)) this.#connection?.pause();
+    else if (!this.#exchange.write(chunk)) {
+      this.#connection?.pause();
+      if (!this.#isReaderWatched) this.#watchReader(this.#bytesOut);
+      this.#isReaderWatched = true;
+    }
   }
 
   onRead(): void {

@@ -29,6 +29,8 @@ export type HeadRefusal =
 
 export const HEAD_BYTES_MAX = 128 * 1024;
 export const FIELDS_MAX = 256;
+/** Each field it names has to be looked for: without a bound the costliest thing a caller can send (bench/amplification). */
+const CONNECTION_LENGTH_MAX = 1024;
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\xff]+) (HTTP\/\d\.\d)$/;
 /** RFC 9110 §7.2, without the comma no host has: a repeated field, which is joined with one, is never a host. */
@@ -118,6 +120,9 @@ export const checkFraming = (
   const { host, contentLength, transferEncoding, connection, expect } = known;
   if ((host === undefined && isModern) || (host !== undefined && !HOST.test(host))) {
     return malformed("There must be exactly one Host field, with a host and perhaps a port.");
+  }
+  if (connection !== undefined && connection.length > CONNECTION_LENGTH_MAX) {
+    return malformed(`The Connection field is longer than ${CONNECTION_LENGTH_MAX} characters.`);
   }
   let bodyLength: number | null = 0;
   if (transferEncoding !== undefined) {
