@@ -6,7 +6,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ServiceMachine } from "../../test/support/service-machine.ts";
-import type { Action, Wish } from "../../test/support/service-machine.ts";
+import type { Action, Wish } from "../../test/support/service-actions.ts";
 
 const SEARCH_MS = Number(process.env["MACHINE_MS"] ?? 15_000);
 const SEED = process.env["MACHINE_SEED"];

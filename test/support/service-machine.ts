@@ -20,53 +20,19 @@ import { followChanges } from "../../src/reconcile/follow.ts";
 import { createLoop } from "../../src/reconcile/loop.ts";
 import { createServiceReconciler } from "../../src/reconcile/service.ts";
 import { createFakeRunner } from "../../src/runners/fake.ts";
-import type { Behaviour, FakeRunner } from "../../src/runners/fake.ts";
-import type { GroupSpec } from "../../src/runners/runner.ts";
+import type { FakeRunner } from "../../src/runners/fake.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { FakeClock } from "./clock.ts";
+import { MOVES, script } from "./service-actions.ts";
+import type { Action, Way, Wish } from "./service-actions.ts";
 import { PROJECT, sampleModel, sampleService } from "./store-samples.ts";
 
-export type Way = "ready" | "slow" | "fail" | "flaky" | "hang";
-
-export interface Wish {
-  /** One or two versions; the first number picks which. */
-  readonly versions: 1 | 2;
-  readonly first: 0 | 1 | 2;
-  readonly count: number;
-  readonly weight: number;
-  readonly unavailable: 0 | 1;
-  readonly surge: 1 | 2;
-  readonly way: Way;
-}
-
-export type Action =
-  | { readonly kind: "deploy" | "configure"; readonly wish: Wish }
-  | { readonly kind: "scale"; readonly count: number }
-  | { readonly kind: "stop" | "start" | "restart" | "delete" | "describe" }
-  | { readonly kind: "crash" | "pause" | "resume"; readonly pick: number }
-  | { readonly kind: "wait"; readonly ms: number }
-  | { readonly kind: "control"; readonly downMs: number }
-  | { readonly kind: "gateway"; readonly which: 0 | 1; readonly mode: "follows" | "lags" | "gone" }
-  | { readonly kind: "environment"; readonly there: boolean };
-
 const logger = pino({ level: "silent" });
-const FAILURE = { reason: "load-failed", message: "The model could not be loaded." };
 /** As in reconcile/service.ts: a gateway that was not heard of for longer holds nothing up. */
 const GATEWAY_LOST_MS = 35_000;
 const ACKNOWLEDGED_AFTER_MS = 30;
 const HEARTBEAT_MS = 10_000;
-
-/** The moves of core/service.ts; null: no service. */
-const MOVES: Readonly<Record<ServiceStatus, readonly ServiceStatus[]>> = {
-  deploying: ["running", "failed", "stopping", "deleting"],
-  running: ["concerning", "deploying", "stopping", "deleting"],
-  concerning: ["running", "deploying", "stopping", "deleting"],
-  failed: ["deploying", "stopping", "deleting"],
-  stopping: ["stopped", "deleting"],
-  stopped: ["deploying", "deleting"],
-  deleting: [],
-};
 
 interface Gateway {
   readonly id: string;
@@ -76,22 +42,6 @@ interface Gateway {
   /** The instances it sends predictions to. */
   routed: ReadonlySet<string>;
 }
-
-const script = (group: GroupSpec, n: number): Behaviour => {
-  switch (group.instance.envs["WAY"] as Way) {
-    case "slow":
-      return { kind: "ready", afterMs: 4000, drainMs: 700 };
-    case "fail":
-      return { kind: "fail", afterMs: 100, failure: FAILURE };
-    case "flaky":
-      return n === 1 ? { kind: "fail", afterMs: 100, failure: FAILURE } : { kind: "ready", afterMs: 300 };
-    case "hang":
-      return { kind: "hang" };
-    case "ready":
-    default:
-      return { kind: "ready", afterMs: 300 };
-  }
-};
 
 const demand: (claim: boolean, sentence: string) => asserts claim = (claim, sentence) => {
   if (!claim) throw new Error(sentence);
