@@ -127,6 +127,21 @@ test("a body too large to keep goes on a connection of its own, which no server 
   expect(ports[2]).not.toBe(ports[0]);
 });
 
+test("connections of their own do not pile up: beside an idle one they end with their answer", async () => {
+  world = await createWorld();
+  const connections = new Set<Socket>();
+  const origin = await world.instance((request, response) => {
+    connections.add(request.socket);
+    request.socket.once("close", () => connections.delete(request.socket));
+    request.resume();
+    request.on("end", () => response.end());
+  });
+  const id = await deploy([origin]);
+  const large = "x".repeat(700_000);
+  for (let n = 0; n < 10; n += 1) await world.call(`/v1/infers/${id}`, { body: large });
+  await until(() => connections.size === 1);
+});
+
 /** The gateway's clock for callers that are too slow, without its five seconds. */
 const impatient: Timer = {
   after: (ms, callback) => systemTimer.after(ms === 5_000 ? 50 : ms, callback),

@@ -70,6 +70,8 @@ export class UpstreamConnection implements AnswerEvents {
   #answerDone = false;
   #chunked = false;
   idleUntil = 0;
+  /** Dialled although idle ones may have been there: not kept beside them, or they would grow with every such request. */
+  isExtra = false;
 
   constructor(pool: UpstreamPool, dial: () => Socket, isTls: boolean, deps: UpstreamDeps) {
     this.#pool = pool;
@@ -268,7 +270,9 @@ export class UpstreamPool {
 
   /** A new connection that is being dialled; `begin` a request on it next. */
   fresh(): UpstreamConnection {
-    return new UpstreamConnection(this, this.#dial, this.#isTls, this.#deps);
+    const connection = this.#new();
+    connection.isExtra = true;
+    return connection;
   }
 
   /** An idle connection, else a new one. */
@@ -279,11 +283,17 @@ export class UpstreamPool {
       connection.destroy();
       connection = this.#idle.pop();
     }
-    return connection ?? this.fresh();
+    return connection ?? this.#new();
+  }
+
+  #new(): UpstreamConnection {
+    return new UpstreamConnection(this, this.#dial, this.#isTls, this.#deps);
   }
 
   takeBack(connection: UpstreamConnection, idleMs: number): void {
     if (this.#isClosed || idleMs <= 0) return connection.destroy();
+    if (connection.isExtra && this.#idle.length > 0) return connection.destroy();
+    connection.isExtra = false;
     connection.idleUntil = this.#deps.monotonicMs() + idleMs;
     this.#idle.push(connection);
     this.#sweep ??= this.#deps.timer.after(1_000, () => this.#sweepIdle());
