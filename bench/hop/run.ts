@@ -32,7 +32,8 @@ const { values: options } = parseArgs({
 });
 const seconds = Number(options.seconds);
 const rounds = Number(options.rounds);
-const WARM_UP_SECONDS = Math.min(4, seconds);
+/** Compilers need tens of thousands of requests to settle. */
+const WARM_UP_SECONDS = 10;
 const MEBI = 1024 * 1024;
 const HEADING =
   "             hop               CPU µs (least–most)    × nginx, same round     req/s   p50 ms   p99 ms";

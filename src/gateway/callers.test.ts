@@ -196,6 +196,40 @@ test("a hundred requests sent at once on one connection are answered in order, o
   expect(most).toBe(1);
 });
 
+test("what was pipelined behind a body is read when the body's request is refused as it ends", async () => {
+  world = await createWorld({ bodyBytesMax: 10 });
+  const one = service([group([])], { state: "stopped" });
+  await world.control.acknowledged(world.control.publish({ services: [one] }));
+  const last = `GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+  // Refused in the middle of a chunked body that is all there, and at the end of one that comes in two pieces.
+  const tooLarge = post(
+    one.id,
+    "Transfer-Encoding: chunked\r\n",
+    "5\r\nabcde\r\n9\r\nfghijklmn\r\n0\r\n\r\n",
+  );
+  const refused = await sendRaw(world.port, tooLarge + last);
+  expect(refused.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 400", "HTTP/1.1 200"]);
+  const live = await world.instance(
+    (request, response) => void request.resume().on("end", () => response.end()),
+  );
+  const busy = await deploy([live]);
+  const second = await sendRaw(
+    world.port,
+    post(busy, "Transfer-Encoding: chunked\r\n", "5\r\nabcde\r\n9\r\nfghijklmn\r\n0\r\n\r\n") + last,
+  );
+  expect(second.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 413", "HTTP/1.1 200"]);
+  const caller = open();
+  caller.write(post(busy, "Content-Length: 6\r\n", "abc"));
+  await until(() => caller.bytesWritten > 0);
+  await world.call("/healthz");
+  await world.control.acknowledged(
+    world.control.publish({ services: [service([group([])], { id: busy, state: "stopped" })] }),
+  );
+  caller.write(`def${last}`);
+  await until(() => caller.closed);
+  expect(caller.text.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 400", "HTTP/1.1 200"]);
+});
+
 test("a caller's head that repeats but for one byte is read anew: no answer of another token's", async () => {
   world = await createWorld();
   const origin = await world.instance((request, response) => void response.end(request.headers["x-mark"]));

@@ -112,8 +112,8 @@ export class CallerConnection implements BodyEvents {
           return;
         }
         this.#held = this.#readBody(bytes, 0);
-        if (this.#phase === "discarding" && this.#decoder.isDone) this.#nextHead();
-        return;
+        this.#goOn();
+        return this.#pump();
       case "lingering":
       case "closed":
     }
@@ -191,8 +191,14 @@ export class CallerConnection implements BodyEvents {
       this.#held = EMPTY;
       const rest = this.#readBody(body, 0);
       if (rest.length > 0) this.#held = rest;
+      this.#goOn();
     }
     if (this.#held.length > 0 && this.#phase === "exchange" && this.#decoder.isDone) this.socket.pause();
+  }
+
+  /** A request that was answered early may have ended with what was just read. */
+  #goOn(): void {
+    if (this.#phase === "discarding" && this.#decoder.isDone) this.#nextHead();
   }
 
   /** Feeds the body; returns what is behind its end. */
@@ -282,7 +288,7 @@ export class CallerConnection implements BodyEvents {
         const body = this.#held;
         this.#held = EMPTY;
         this.#held = this.#readBody(body, 0);
-        if (this.#decoder.isDone) this.#nextHead();
+        this.#goOn();
       }
     }
     exchange.listener.onClose(true);
