@@ -124,7 +124,10 @@ export class ServiceMachine {
     this.#over.abort();
     this.#unsubscribe();
     await this.#control?.stop();
-    await this.#runner.close({ stopInstances: true });
+    const closed = this.#runner.close({ stopInstances: true });
+    // Instances that drain do so on the fake clock.
+    await this.clock.advance(1_000);
+    await closed;
     await this.#store.close();
     rmSync(this.#directory, { recursive: true, force: true });
   }
