@@ -310,8 +310,10 @@ export class ServiceMachine {
       : [one(wish.first, wish.weight), one(wish.first + 1, 100 - wish.weight)];
   }
 
+  /** What is without weight serves nobody, however many of it run. */
   #leastOf(config: readonly ServiceConfig[]): number {
-    return sum(config.map((c) => c.instanceCount)) - sum(config.map((c) => Math.floor(c.maxUnavailable)));
+    const serving = config.filter((c) => c.weight > 0);
+    return sum(serving.map((c) => c.instanceCount - Math.floor(c.maxUnavailable)));
   }
 
   #lower(config: readonly ServiceConfig[], way: Way): void {
