@@ -3,14 +3,14 @@ import { expect, test } from "vitest";
 import { chooseInstance } from "./choose.ts";
 import { GroupState } from "./admit.ts";
 import type { InstanceState, Waiter } from "./admit.ts";
-import { LocalSlots } from "./slots.ts";
+import { Shared, unshared } from "./shared.ts";
 import { group } from "./world.fixture.ts";
 
 const ignore = (): void => undefined;
 const deps = {
   timer: { after: () => ({ cancel: ignore }) },
   monotonicMs: () => 0,
-  slots: new LocalSlots(),
+  shared: unshared(),
   watch: () => ({ hurry: ignore, stop: ignore }),
 };
 const origins = (count: number): string[] =>
@@ -65,7 +65,8 @@ test("no slot is lost or given twice, nobody waits while there is room, and the 
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const id = "g";
-      const state = new GroupState(group(origins(2), { id, concurrency: 2, queueMax: 2 }), deps);
+      const route = group(origins(2), { id, concurrency: 2, queueMax: 2 });
+      const state = new GroupState(route, { ...deps, shared: unshared() });
       const running: { id: number; instance: InstanceState }[] = [];
       const waiting: { id: number; waiter: Waiter }[] = [];
       let arrivals = 0;
@@ -118,7 +119,9 @@ test("no slot is lost or given twice, nobody waits while there is room, and the 
         }
         expect(state.waitingCount).toBe(waiting.length);
         for (const instance of state.instances) {
-          expect(instance.inFlight).toBe(running.filter((request) => request.instance === instance).length);
+          // One that left and came back still has the requests of before.
+          const own = running.filter((request) => request.instance.key === instance.key);
+          expect(instance.inFlight).toBe(own.length);
         }
         for (const instance of state.instances) {
           // The exact limit holds whatever is believed of an instance; it shrinks only by a table.
@@ -141,6 +144,113 @@ const slots = (table: { instances: number; concurrency: number; queueMax: number
   instances: origins(table.instances).map((url, n) => ({ id: `g-${n}`, url })),
 });
 
+/** Rings are kept until the test delivers them: a thread is busy with other things for as long as it likes. */
+class HeldRings extends Shared {
+  readonly rung = new Set<number>();
+
+  override ring(thread: number): void {
+    this.rung.add(thread);
+  }
+}
+
+const THREADS = 3;
+type ThreadStep =
+  | { readonly do: "arrive"; readonly thread: number }
+  | { readonly do: "deliver"; readonly thread: number }
+  | { readonly do: "finish"; readonly which: number }
+  | { readonly do: "leave"; readonly which: number };
+
+const threadStep: fc.Arbitrary<ThreadStep> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant("arrive" as const), thread: fc.nat(THREADS - 1) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant("deliver" as const), thread: fc.nat(THREADS - 1) }),
+  },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("finish" as const), which: fc.nat(100) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("leave" as const), which: fc.nat(100) }) },
+);
+
+test("over threads no limit is passed, who waits longest is let in first, and nobody waits beside a free slot once all rings are heard", () => {
+  fc.assert(
+    fc.property(
+      fc.array(threadStep, { maxLength: 150 }),
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 0, max: 6 }),
+      (steps, concurrency, queueMax) => {
+        const route = group(origins(2), { id: "g", concurrency, queueMax });
+        let memory: Shared["memory"] | undefined;
+        const threads = Array.from({ length: THREADS }, (_, thread) => {
+          const how = memory === undefined ? {} : { memory };
+          const shared = new HeldRings({ threads: THREADS, thread, ...how });
+          memory = shared.memory;
+          return { shared, state: new GroupState(route, { ...deps, shared }) };
+        });
+        const running: { thread: number; instance: InstanceState }[] = [];
+        const waiting: { thread: number; waiter: Waiter }[] = [];
+        const stateOf = (thread: number): GroupState => {
+          const found = threads[thread];
+          if (found === undefined) throw new Error("no such thread");
+          return found.state;
+        };
+        const arrive = (thread: number): void => {
+          const state = stateOf(thread);
+          const instance = state.take();
+          if (instance !== null) {
+            expect(waiting).toHaveLength(0);
+            running.push({ thread, instance });
+            return;
+          }
+          const waiter: Waiter = {
+            admitted: (given) => {
+              expect(waiting.shift()?.waiter).toBe(waiter);
+              running.push({ thread, instance: given });
+            },
+            rerouted: ignore,
+            expired: ignore,
+          };
+          waiting.push({ thread, waiter });
+          if (state.wait(waiter)) return;
+          waiting.pop();
+          expect(waiting).toHaveLength(queueMax);
+        };
+        const deliver = (to: number): void => {
+          let isRung = false;
+          for (const { shared } of threads) isRung = shared.rung.delete(to) || isRung;
+          if (isRung) stateOf(to).wake();
+        };
+        const check = (): void => {
+          const used = stateOf(0).instances.map(({ inFlight }) => inFlight);
+          expect(Math.max(...used)).toBeLessThanOrEqual(concurrency);
+          expect(stateOf(1).inFlight).toBe(running.length);
+          expect(stateOf(2).waitingCount).toBe(waiting.length);
+          if (threads.some(({ shared }) => shared.rung.size > 0)) return;
+          if (waiting.length > 0) expect(running).toHaveLength(2 * concurrency);
+        };
+        for (const step of steps) {
+          if (step.do === "arrive") arrive(step.thread);
+          else if (step.do === "deliver") deliver(step.thread);
+          else if (step.do === "finish") {
+            const [done] = running.splice(step.which % Math.max(1, running.length), 1);
+            if (done !== undefined) stateOf(done.thread).release(done.instance, 1);
+          } else {
+            const [left] = waiting.splice(step.which % Math.max(1, waiting.length), 1);
+            if (left !== undefined) stateOf(left.thread).leave(left.waiter);
+          }
+          check();
+        }
+        for (let round = 0; round < 20; round += 1) for (let t = 0; t < THREADS; t += 1) deliver(t);
+        expect(threads.every(({ shared }) => shared.rung.size === 0)).toBe(true);
+        check();
+        for (const { state } of threads) state.retire();
+        for (const { state } of threads) state.wake();
+      },
+    ),
+  );
+});
+
 test("Retry-After grows with what waits and shrinks with what serves", () => {
   const state = new GroupState(group(origins(1), { concurrency: 1, queueMax: 100 }), deps);
   const first = state.take();
@@ -158,7 +268,7 @@ const timed = (route: Parameters<typeof group>[1], count = 1) => {
   const due: { at: number; callback: () => void }[] = [];
   const state = new GroupState(group(origins(count), route), {
     ...deps,
-    slots: new LocalSlots(),
+    shared: unshared(),
     monotonicMs: () => now,
     timer: {
       after: (ms, callback) => {

@@ -2,9 +2,14 @@
  * Admission to one group: how many requests each instance has in flight, who waits, who is refused. Lives across tables:
  * the table (table.ts) updates a group in place, so slots and waiters survive every change that keeps the group.
  *
- * Invariants: an instance never has more than `concurrency` in flight; at most `queueMax` wait, none longer than
- * `queueAgeMs`; nobody waits while an instance may be given a request (chooseInstance); every waiter hears exactly one
- * of admitted, rerouted and expired, or has left by itself.
+ * Invariants, over all threads of the gateway: an instance never has more than `concurrency` in flight; at most
+ * `queueMax` wait, none longer than `queueAgeMs`; nobody waits while an instance may be given a request (chooseInstance);
+ * who waits longest is let in first; every waiter hears exactly one of admitted, rerouted and expired, or has left by
+ * itself.
+ *
+ * Threads see each other's slots and the queue's order in shared memory, each lets in its own waiters. Whoever frees a
+ * slot while another thread's waiter is next rings that thread; who joins the queue shows it first and looks for a slot
+ * once more after that. So a slot that is freed meanwhile is seen by one of the two.
  */
 import { HEALTH_PATH, QUEUE_AGE_MS } from "../core/routing-table.ts";
 import type { GroupRoute } from "../core/routing-table.ts";
@@ -14,7 +19,8 @@ import { DrainRate } from "./drain-rate.ts";
 import type { Probed, Watch } from "./health.ts";
 import { FRESH, allowedOf, nextHealth, rankOf } from "./health-state.ts";
 import type { FailureKind, Health, ProbeResult, Signal } from "./health-state.ts";
-import type { SlotSpace } from "./slots.ts";
+import { QueueOrder } from "./queue-order.ts";
+import type { Shared } from "./shared.ts";
 import type { TimerHandle } from "./timer.ts";
 import { UpstreamPool } from "./upstream.ts";
 import type { UpstreamDeps } from "./upstream.ts";
@@ -30,22 +36,28 @@ export interface Waiter {
 }
 
 export interface GroupDeps extends UpstreamDeps {
-  readonly slots: SlotSpace;
+  readonly shared: Shared;
   /** Begins to probe an instance. */
   readonly watch: (instance: Probed) => Watch;
-  /** Hears every change of belief, for logs. */
+  /** Hears every change of belief. */
   readonly onHealth?: (instance: InstanceState, before: Health) => void;
+  /** Hears what requests showed of an instance, where another thread's belief is the one that counts. */
+  readonly onSignal?: (instance: InstanceState, signal: Signal) => void;
 }
 
 export class InstanceState implements Load, Probed {
   readonly id: string;
   readonly url: string;
   readonly pool: UpstreamPool;
+  /** The same in every thread; an instance that moves is another. */
+  readonly key: string;
   readonly #deps: GroupDeps;
   readonly #cell: number;
   readonly #watch: Watch;
   readonly #onOpen: () => void;
   #health: Health = FRESH;
+  /** Requests in flight from this thread. */
+  #own = 0;
   #isGone = false;
   #hasGivenUp = false;
   healthPath: string;
@@ -59,13 +71,15 @@ export class InstanceState implements Load, Probed {
     this.healthPath = healthPath;
     this.pool = new UpstreamPool(url, deps);
     this.#deps = deps;
-    this.#cell = deps.slots.claim(id);
+    this.key = `${id} ${url}`;
+    this.#cell = deps.shared.rows.claim(`instance ${this.key}`);
     this.#onOpen = onOpen;
     this.#watch = deps.watch(this);
   }
 
+  /** From all threads. */
   get inFlight(): number {
-    return this.#deps.slots.read(this.#cell);
+    return this.#deps.shared.rows.read(this.#cell);
   }
 
   get health(): Health {
@@ -73,11 +87,14 @@ export class InstanceState implements Load, Probed {
   }
 
   tryTake(limit: number): boolean {
-    return this.#deps.slots.tryTake(this.#cell, limit);
+    if (!this.#deps.shared.rows.tryAdd(this.#cell, 1, limit)) return false;
+    this.#own += 1;
+    return true;
   }
 
   release(): void {
-    this.#deps.slots.release(this.#cell);
+    this.#deps.shared.rows.add(this.#cell, -1);
+    this.#own -= 1;
     this.#giveUpWhenOver();
   }
 
@@ -85,17 +102,34 @@ export class InstanceState implements Load, Probed {
   answered(): void {
     // The hot path: nothing to learn from one more answer.
     if (this.#health.is === "up" && this.#health.failures === 0) return;
-    this.#hear({ kind: "answered" });
+    this.hear({ kind: "answered" });
   }
 
   /** A request to it failed by no fault of the caller's. A probe looks at once whether it still lives. */
   failed(how: FailureKind): void {
-    this.#hear({ kind: "failed", how });
-    if (!this.#isGone) this.#watch.hurry();
+    this.hear({ kind: "failed", how });
   }
 
   probed(result: ProbeResult): void {
-    if (!this.#isGone) this.#hear({ kind: "probed", result, inFlight: this.inFlight });
+    this.hear({ kind: "probed", result, inFlight: this.inFlight });
+  }
+
+  /** Something was learnt about it, here or in another thread. */
+  hear(signal: Signal): void {
+    if (this.#isGone) return;
+    this.believe(nextHealth(this.#health, signal, this.#deps.monotonicMs()));
+    this.#deps.onSignal?.(this, signal);
+    if (signal.kind === "failed") this.#watch.hurry();
+  }
+
+  believe(health: Health): void {
+    const before = this.#health;
+    if (health === before || this.#isGone) return;
+    this.#health = health;
+    this.allowed = allowedOf(health);
+    this.rank = rankOf(health);
+    this.#deps.onHealth?.(this, before);
+    this.#onOpen();
   }
 
   /**
@@ -111,20 +145,9 @@ export class InstanceState implements Load, Probed {
   }
 
   #giveUpWhenOver(): void {
-    if (!this.#isGone || this.#hasGivenUp || this.inFlight > 0) return;
+    if (!this.#isGone || this.#hasGivenUp || this.#own > 0) return;
     this.#hasGivenUp = true;
-    this.#deps.slots.giveUp(this.#cell);
-  }
-
-  #hear(signal: Signal): void {
-    const before = this.#health;
-    const after = nextHealth(before, signal, this.#deps.monotonicMs());
-    if (after === before) return;
-    this.#health = after;
-    this.allowed = allowedOf(after);
-    this.rank = rankOf(after);
-    this.#deps.onHealth?.(this, before);
-    this.#onOpen();
+    this.#deps.shared.rows.giveUp(this.#cell);
   }
 }
 
@@ -139,9 +162,10 @@ export class GroupState {
   readonly id: string;
   readonly #deps: GroupDeps;
   #route: GroupRoute;
+  readonly #order: QueueOrder;
   #instances: InstanceState[] = [];
-  /** With when each came. Insertion order is the queue's order; leaving from the middle costs nothing. */
-  readonly #waiting = new Map<Waiter, number>();
+  /** This thread's. Insertion order is the order of tickets; leaving from the middle costs nothing. */
+  readonly #waiting = new Map<Waiter, { readonly ticket: number; readonly joinedAt: number }>();
   /** Runs while somebody waits or has waited: one timer for the queue, not one for every waiter. */
   #expiry: TimerHandle | null = null;
   readonly #drain = new DrainRate();
@@ -151,11 +175,13 @@ export class GroupState {
   /** Callers that were told when to come back and whose time has not come, as of then. */
   #turnedAway = 0;
   #turnedAwayAt = 0;
+  #isRetired = false;
 
   constructor(route: GroupRoute, deps: GroupDeps) {
     this.id = route.id;
     this.#deps = deps;
     this.#route = route;
+    this.#order = new QueueOrder(deps.shared, route.id);
     this.#setInstances(route);
   }
 
@@ -167,8 +193,9 @@ export class GroupState {
     return this.#instances;
   }
 
+  /** In all threads. */
   get waitingCount(): number {
-    return this.#waiting.size;
+    return this.#order.length;
   }
 
   get inFlight(): number {
@@ -177,8 +204,12 @@ export class GroupState {
     return sum;
   }
 
-  /** A slot on the least loaded instance, or null when there is none now. */
+  /** A slot on the least loaded instance, or null when there is none now, or others wait for it. */
   take(): InstanceState | null {
+    return this.#order.length > 0 ? null : this.#takeSlot();
+  }
+
+  #takeSlot(): InstanceState | null {
     const instances = this.#instances;
     const { concurrency } = this.#route;
     // Another thread may be quicker at the chosen one; then that one is full and the choice is another.
@@ -193,18 +224,22 @@ export class GroupState {
     return null;
   }
 
-  /** Joins the queue; false when it is full. */
+  /** Joins the queue; false when it is full. The waiter may be admitted before this returns. */
   wait(waiter: Waiter): boolean {
-    if (this.#waiting.size >= this.#route.queueMax) return false;
+    const ticket = this.#order.join(this.#route.queueMax);
+    if (ticket === null) return false;
     const now = this.#deps.monotonicMs();
     if (this.#waiting.size === 0) this.#drain.begin(now);
-    this.#waiting.set(waiter, now);
+    this.#waiting.set(waiter, { ticket, joinedAt: now });
+    if (this.#waiting.size === 1) this.#order.show(ticket);
     this.#expiry ??= this.#deps.timer.after(this.#queueAgeMs, () => this.#expire());
+    this.#admitWaiting();
     return true;
   }
 
   leave(waiter: Waiter): void {
-    this.#waiting.delete(waiter);
+    this.#remove([waiter]);
+    this.#admitWaiting();
   }
 
   /** Gives a slot back. `heldMs` feeds the estimate behind Retry-After; null when the slot was not really used. */
@@ -224,7 +259,7 @@ export class GroupState {
 
   /** Seconds until what waits now is worked off. */
   retryAfterSeconds(): number {
-    return secondsFor(this.#waiting.size + 1, this.#perSecond);
+    return secondsFor(this.#order.length + 1, this.#perSecond);
   }
 
   /**
@@ -237,8 +272,9 @@ export class GroupState {
     if (perSecond === Number.POSITIVE_INFINITY) return 1;
     const left = Math.max(0, this.#turnedAway - ((now - this.#turnedAwayAt) / 1000) * perSecond);
     this.#turnedAwayAt = now;
-    this.#turnedAway = Math.min(left + 1, perSecond * TURNED_AWAY_SECONDS_MAX);
-    return secondsFor(this.#waiting.size + left + 1, perSecond);
+    // Each thread takes what it sees for its share of the whole.
+    this.#turnedAway = Math.min(left + this.#deps.shared.threads, perSecond * TURNED_AWAY_SECONDS_MAX);
+    return secondsFor(this.#order.length + left + 1, perSecond);
   }
 
   /**
@@ -250,7 +286,7 @@ export class GroupState {
     const assumed = this.#heldMs > 0 ? (slots * 1000) / this.#heldMs : Number.POSITIVE_INFINITY;
     const seen =
       this.#waiting.size > 0 ? this.#drain.perSecond(this.#deps.monotonicMs()) : Number.POSITIVE_INFINITY;
-    return Math.min(assumed, seen);
+    return Math.min(assumed, seen * this.#deps.shared.threads);
   }
 
   /** Takes over a new table's view of the group. `wake` must follow. */
@@ -261,6 +297,7 @@ export class GroupState {
 
   /** The group has left the table. Requests in flight finish on their own. `wake` must follow. */
   retire(): void {
+    this.#isRetired = true;
     this.adopt({ ...this.#route, weight: 0, instances: [] });
   }
 
@@ -268,6 +305,7 @@ export class GroupState {
   wake(): void {
     if (this.#route.weight <= 0 || this.#route.instances.length === 0) this.#dismiss();
     else this.#admitWaiting();
+    if (this.#isRetired) this.#order.close();
   }
 
   get #queueAgeMs(): number {
@@ -292,14 +330,33 @@ export class GroupState {
   }
 
   #admitWaiting(): void {
-    while (this.#waiting.size > 0) {
-      const instance = this.take();
+    while (this.#order.length > 0) {
+      const { turn } = this.#order;
+      if (turn !== this.#deps.shared.thread) {
+        if (turn >= 0 && this.#hasRoom) this.#deps.shared.ring(turn);
+        return;
+      }
+      const instance = this.#takeSlot();
       if (instance === null) return;
       const [first] = this.#waiting.keys();
       if (first === undefined) return;
-      this.#waiting.delete(first);
+      this.#remove([first]);
       first.admitted(instance);
     }
+  }
+
+  get #hasRoom(): boolean {
+    return chooseInstance(this.#instances, this.#route.concurrency, this.#next) >= 0;
+  }
+
+  /** Out of the queue, as far as they are in it. */
+  #remove(waiters: readonly Waiter[]): void {
+    let count = 0;
+    for (const waiter of waiters) if (this.#waiting.delete(waiter)) count += 1;
+    if (count === 0) return;
+    const [first] = this.#waiting.values();
+    this.#order.show(first?.ticket ?? null);
+    this.#order.leave(count);
   }
 
   /** Sends away who has waited too long; they stand at the front. Comes back when the next one may have. */
@@ -308,7 +365,7 @@ export class GroupState {
     const now = this.#deps.monotonicMs();
     const joinedBefore = now - this.#queueAgeMs;
     const expired: Waiter[] = [];
-    for (const [waiter, joinedAt] of this.#waiting) {
+    for (const [waiter, { joinedAt }] of this.#waiting) {
       if (joinedAt > joinedBefore) {
         const left = Math.max(1, Math.ceil(joinedAt - joinedBefore));
         this.#expiry = this.#deps.timer.after(left, () => this.#expire());
@@ -316,13 +373,14 @@ export class GroupState {
       }
       expired.push(waiter);
     }
-    for (const waiter of expired) this.#waiting.delete(waiter);
+    this.#remove(expired);
+    this.#admitWaiting();
     for (const waiter of expired) waiter.expired();
   }
 
   #dismiss(): void {
     const dismissed = [...this.#waiting.keys()];
-    this.#waiting.clear();
+    this.#remove(dismissed);
     this.#expiry?.cancel();
     this.#expiry = null;
     for (const waiter of dismissed) waiter.rerouted();

@@ -20,7 +20,9 @@ const WAIT_MS = 20_000;
 const BACKOFF_MS = [100, 200, 500, 1_000, 2_000] as const;
 
 export interface FollowDeps {
-  readonly table: Table;
+  readonly table: Pick<Table, "version">;
+  /** Resolves when every thread routes by it. Rejects on a bad key, with nothing changed. */
+  readonly apply: (table: RoutingTable) => Promise<void>;
   readonly control: ControlClient;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -47,7 +49,7 @@ export const loadTable = async (deps: FollowDeps): Promise<void> => {
     return;
   }
   try {
-    deps.table.apply(read.table);
+    await deps.apply(read.table);
     deps.logger.info({ version: read.table.version }, "table loaded from disk");
   } catch (error) {
     deps.logger.warn({ err: error }, "table file damaged");
@@ -116,7 +118,7 @@ const poll = async (
     if (!read.ok) throw new Error(`table refused: ${read.reason}`);
     // Older is fine: after a restore control's versions may have gone back, and control is the one to believe.
     if (read.table.version === table.version) throw new Error("control repeats the table it was told of");
-    table.apply(read.table);
+    await deps.apply(read.table);
     metrics.prune();
     await keep(deps, read.table);
   } catch (error) {

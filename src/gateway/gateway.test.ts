@@ -168,7 +168,8 @@ describe("what an instance gets", () => {
     expect((await world.call(`/v1/infers/${id}?s=204`)).status).toBe(204);
     expect((await world.call(`/v1/infers/${id}?s=304`)).status).toBe(304);
     expect((await world.call(`/v1/infers/${id}`)).body.toString()).toBe("body");
-    expect(sockets.size).toBe(1);
+    // Each thread keeps connections of its own.
+    expect(sockets.size).toBeLessThanOrEqual(world.threads);
   });
 });
 
@@ -324,15 +325,21 @@ describe("when an instance fails", () => {
   test("a GET that lost the keep-alive race is sent again on a fresh connection", async () => {
     world = await createWorld();
     let requests = 0;
+    let hasRaced = false;
+    const seen = new Set<unknown>();
     const origin = await world.instance((request, response) => {
       requests += 1;
-      if (requests === 2) return void request.socket.destroy();
-      response.end("ok");
+      const isReused = seen.has(request.socket);
+      seen.add(request.socket);
+      if (!isReused || hasRaced) return void response.end("ok");
+      hasRaced = true;
+      request.socket.destroy();
     });
     const id = await deploy([origin]);
-    expect((await world.call(`/v1/infers/${id}`)).status).toBe(200);
-    expect((await world.call(`/v1/infers/${id}`)).status).toBe(200);
-    expect(requests).toBe(3);
+    let calls = 0;
+    // Until one meets a connection of one before it: each thread has its own.
+    for (; !hasRaced; calls += 1) expect((await world.call(`/v1/infers/${id}`)).status).toBe(200);
+    expect(requests).toBe(calls + 1);
   });
 
   test("an answer cut short is cut short for the caller too, never completed quietly", async () => {

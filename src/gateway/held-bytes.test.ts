@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { GatheredBody, HeldBytes } from "./held-bytes.ts";
+import { unshared } from "./shared.ts";
 
 test("a gathered body is what was added, whatever pieces it came in, again and again", () => {
   fc.assert(
@@ -33,7 +34,7 @@ test("ten thousand single bytes are kept in a few pieces", () => {
 });
 
 test("all requests together hold no more than the limit, and give back what they took", () => {
-  const held = new HeldBytes();
+  const held = new HeldBytes(unshared());
   let taken = 0;
   while (held.tryAdd(1024 * 1024)) taken += 1;
   expect(taken).toBe(128);

@@ -2,6 +2,7 @@
  * How much of callers' request bodies the gateway holds in memory, over all requests together: a body is gathered before
  * an instance is bothered, and kept until its answer begins, so that it can be sent again.
  */
+import type { Shared, SharedCount } from "./shared.ts";
 
 /** A body up to this size is gathered whole; of a larger one this much, the rest is streamed. */
 export const HELD_PER_REQUEST_MAX = 256 * 1024;
@@ -9,26 +10,28 @@ export const HELD_PER_REQUEST_MAX = 256 * 1024;
 const HELD_TOTAL_MAX = 128 * 1024 * 1024;
 
 export class HeldBytes {
-  #total = 0;
+  readonly #total: SharedCount;
+
+  constructor(shared: Shared) {
+    this.#total = shared.count("held bytes");
+  }
 
   get total(): number {
-    return this.#total;
+    return this.#total.value;
   }
 
   /** More than half is taken: callers that send slowly have to go. */
   get isTight(): boolean {
-    return this.#total > HELD_TOTAL_MAX / 2;
+    return this.#total.value > HELD_TOTAL_MAX / 2;
   }
 
   /** False: no room; nothing was added. */
   tryAdd(bytes: number): boolean {
-    if (this.#total + bytes > HELD_TOTAL_MAX) return false;
-    this.#total += bytes;
-    return true;
+    return this.#total.tryAdd(bytes, HELD_TOTAL_MAX);
   }
 
   remove(bytes: number): void {
-    this.#total -= bytes;
+    if (bytes > 0) this.#total.remove(bytes);
   }
 }
 

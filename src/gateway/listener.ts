@@ -23,6 +23,7 @@ import type { DoorRefusal } from "./http1/caller-connection.ts";
 import { CallerSession } from "./http2/caller-session.ts";
 import { Prediction } from "./prediction.ts";
 import type { PredictionDeps } from "./prediction.ts";
+import type { Shared, SharedCount } from "./shared.ts";
 import { readTarget } from "./target.ts";
 
 const CONNECTIONS_MAX = 10_000;
@@ -36,35 +37,41 @@ const BEARER = "WWW-Authenticate: Bearer\r\n";
 
 export interface ListenerDeps extends PredictionDeps {
   readonly control: ControlProxy;
-  /** Control's own metrics in the same text form; "" when it does not answer. Never rejects. */
-  readonly controlMetrics: () => Promise<string>;
+  /** The whole gateway's metrics, and control's as far as it answers. Never rejects. */
+  readonly scrape: () => Promise<string>;
   /** Null: /metrics answers callers on this machine. */
   readonly metricsToken: string | null;
   readonly isClosing: () => boolean;
   /** Null: plain HTTP/1.1, the embedded default. Else TLS with HTTP/2 and HTTP/1.1. */
   readonly certificate: Certificate | null;
   readonly logger: Logger;
+  readonly shared: Shared;
 }
 
 export class Listener {
   readonly #deps: ListenerDeps;
   readonly #connections = new Set<CallerConnection | CallerSession>();
   readonly #tls: TlsServer | null;
-  #streams = 0;
+  /** Both of the whole gateway: connections that are open, and requests over HTTP/2. */
+  readonly #open: SharedCount;
+  readonly #streams: SharedCount;
   #sweptAt: number;
   readonly server: Server;
 
   constructor(deps: ListenerDeps) {
     this.#deps = deps;
+    this.#open = deps.shared.count("connections");
+    this.#streams = deps.shared.count("streams");
     this.#sweptAt = deps.clock.monotonicMs();
     this.#tls = deps.certificate === null ? null : this.#createTls(deps.certificate);
     this.server = this.#tls ?? createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    this.server.maxConnections = CONNECTIONS_MAX;
+    this.server.prependListener("connection", (socket: Socket) => this.#bound(socket));
     this.#sweepLater();
   }
 
+  /** Of the whole gateway, those in their handshake included. */
   get connectionCount(): number {
-    return this.#connections.size;
+    return this.#open.value;
   }
 
   /** Idle connections end now, the others with their answers. */
@@ -82,7 +89,6 @@ export class Listener {
   }
 
   #createTls(certificate: Certificate): TlsServer {
-    // Handshakes that are not done count as connections: `maxConnections` is of the sockets below.
     const server = process.getBuiltinModule("node:tls").createServer({
       ...secureContext(certificate),
       ALPNProtocols: ["h2", "http/1.1"],
@@ -106,12 +112,8 @@ export class Listener {
           this.#deps.metrics.count(null, "", "4xx", "client", 0);
           this.#refuse(exchange, refusalError(refusal), true);
         },
-        mayBegin: () => {
-          if (this.#streams >= STREAMS_MAX) return false;
-          this.#streams += 1;
-          return true;
-        },
-        onStreamClosed: () => (this.#streams -= 1),
+        mayBegin: () => this.#streams.tryAdd(1, STREAMS_MAX),
+        onStreamClosed: () => this.#streams.remove(1),
         sweptAt: () => this.#sweptAt,
         isClosing: this.#deps.isClosing,
         onClosed: (session) => this.#connections.delete(session),
@@ -119,7 +121,14 @@ export class Listener {
     );
   }
 
+  /** Before anything is read. `server.maxConnections` would be of one thread. */
+  #bound(socket: Socket): void {
+    if (!this.#open.tryAdd(1, CONNECTIONS_MAX)) return void socket.destroy();
+    socket.once("close", () => this.#open.remove(1));
+  }
+
   #accept(socket: Socket): void {
+    if (socket.destroyed) return;
     this.#connections.add(
       new CallerConnection(socket, {
         handle: (exchange) => this.#guarded(exchange),
@@ -166,11 +175,11 @@ export class Listener {
         const refusal = refuseScrape(exchange, this.#deps.metricsToken);
         if (refusal !== null)
           return this.#refuse(exchange, refusal, false, refusal.status === 401 ? BEARER : "");
-        void this.#deps.controlMetrics().then((ofControl) =>
+        void this.#deps.scrape().then((text) =>
           this.#sendText(exchange, {
             status: 200,
             type: "text/plain; version=0.0.4; charset=utf-8",
-            text: this.#deps.metrics.render() + ofControl,
+            text,
           }),
         );
         return;

@@ -1,53 +1,44 @@
 /**
- * The gateway process's composition: table, door, reports. Starts serving with the last good table, whether control is
- * there or not, and ends without losing an answer, a record or a count.
+ * The gateway process's composition: the first thread's front, the further threads, what follows control, probes and
+ * reports. Starts serving with the last good table, whether control is there or not, and ends without losing an answer,
+ * a record or a count.
  */
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import type { Writable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
-import type { TracingSettings } from "../core/tracing.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { openTracer } from "../telemetry/tracing.ts";
-import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
 import { describeProblems, followCertificate } from "./certificate.ts";
 import type { Certificate, CertificateFiles } from "./certificate.ts";
 import { createControlClient } from "./control-client.ts";
-import { createControlProxy } from "./control-proxy.ts";
+import { Crew } from "./crew.ts";
 import { announce, followTable, loadTable } from "./follow.ts";
-import { HeldBytes } from "./held-bytes.ts";
-import { Listener } from "./listener.ts";
-import { Metrics } from "./metrics.ts";
-import { AccessLog } from "./record.ts";
-import { Table } from "./table.ts";
+import { openFront } from "./front.ts";
+import type { FrontSettings, Where } from "./front.ts";
+import { lineSink } from "./record.ts";
+import { Shared } from "./shared.ts";
 import { systemTimer } from "./timer.ts";
 import type { Timer } from "./timer.ts";
 import { Usage } from "./usage.ts";
 
-export interface GatewayOptions {
-  /** An address (port 0: the kernel's choice; the answer names it), or a socket inherited as a descriptor. */
-  readonly listen: { readonly host: string; readonly port: number } | { readonly fd: number };
+export interface GatewayOptions extends FrontSettings {
+  /**
+   * An address (port 0: the kernel's choice; the answer names it) and how many threads share it, or sockets inherited as
+   * descriptors, one for each thread.
+   */
+  readonly listen:
+    | { readonly host: string; readonly port: number; readonly threads?: number }
+    | { readonly fds: readonly number[] };
   /** TLS on the listener: the files that are followed, and what they held at the start. */
   readonly tls?: { readonly files: CertificateFiles; readonly certificate: Certificate } | null;
-  /** Control's private Unix socket. */
-  readonly controlSocket: string;
   /** Where the last good table is kept. */
   readonly tableFile: string;
   /** This process's own: never used by another gateway, before or after. */
   readonly gatewayId: string;
   /** Ids of gateways that are dead: control need not wait for them once this one has spoken. */
   readonly replaces?: readonly string[];
-  readonly bodyBytesMax: number;
-  /** Longest prediction, waiting and answering included. */
-  readonly predictTimeoutMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Gets the access records, JSON lines. Not closed by the gateway. */
   readonly accessLog: Writable;
-  /** Who scrapes /metrics sends it; null or absent: only callers on this machine may. */
-  readonly metricsToken?: string | null;
-  /** Null or absent: no traces. */
-  readonly tracing?: TracingSettings | null;
   readonly timer?: Timer;
 }
 
@@ -65,84 +56,90 @@ const CONTROL_METRICS_MS = 1_000;
 /** A control that hangs may hold up the start for so long; one that is down does not. */
 const ANNOUNCE_MS = 1_000;
 const FAREWELL_MS = 2_000;
-const CLOSE_SWEEP_MS = 50;
-/** How long the end waits for a collector to take the last spans. */
-const TRACES_LAST_MS = 2_000;
-/** Connections the kernel keeps while nobody accepts; it takes no more than net.core.somaxconn. */
-const BACKLOG = 4_096;
+
+/** Where each thread listens. With several at one address the kernel spreads the connections over them. */
+const placesOf = (listen: GatewayOptions["listen"]): readonly Where[] => {
+  if ("fds" in listen) return listen.fds.map((fd) => ({ fd }));
+  const { host, port, threads = 1 } = listen;
+  return Array.from({ length: threads }, () => ({ host, port, reusePort: threads > 1 }));
+};
 
 export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
   const { clock, logger, timer = systemTimer, gatewayId, tls = null } = options;
-  const table = new Table({ timer, monotonicMs: () => clock.monotonicMs() });
-  const metrics = new Metrics({ table, clock });
-  const tracer = await openTracer(options.tracing ?? null, "gateway", {
-    clock,
-    random: Math.random,
-    onExport: (state, error) => logger.warn({ state, error }, "export of traces"),
-  });
-  metrics.spans = tracer.isOn ? tracer.counts : null;
+  const [place, ...further] = placesOf(options.listen);
+  if (place === undefined) throw new Error("a gateway needs a place to listen");
+  const threads = 1 + further.length;
+  const shared = new Shared({ threads, thread: 0 });
   const control = createControlClient({ socketPath: options.controlSocket, timer });
-  const accessLog = new AccessLog({ destination: options.accessLog, metrics, timer });
   const usage = new Usage({ control, clock, gatewayId });
   const stop = new AbortController();
-  let isClosing = false;
-  const proxy = createControlProxy({
-    socketPath: options.controlSocket,
-    accessLog,
+  const controlMetrics = async (): Promise<string> => {
+    try {
+      const answer = await control.send({
+        method: "GET",
+        path: "/internal/metrics",
+        timeoutMs: CONTROL_METRICS_MS,
+      });
+      return answer.status === 200 ? answer.text : "";
+    } catch {
+      // Control is down: the scrape tells of the gateway, and that it cannot reach control.
+      return "";
+    }
+  };
+  const scrape = async (): Promise<string> => {
+    const [others, ofControl] = await Promise.all([crew.snapshots(), controlMetrics()]);
+    return front.metrics.render(others) + ofControl;
+  };
+  const { controlSocket, bodyBytesMax, predictTimeoutMs, metricsToken = null, tracing = null } = options;
+  const settings: FrontSettings = { controlSocket, bodyBytesMax, predictTimeoutMs, metricsToken, tracing };
+  const certificate = tls?.certificate ?? null;
+  const sink = lineSink(options.accessLog, (count) => (front.metrics.recordsDropped += count));
+  const front = await openFront(settings, {
+    certificate,
+    shared,
     clock,
     timer,
-  });
-  const listener = new Listener({
-    table,
-    authenticator: new Authenticator(() => clock.now(), TOKENS_PER_GENERATION),
-    metrics,
-    accessLog,
-    usage,
-    held: new HeldBytes(),
-    tracer,
-    metricsToken: options.metricsToken ?? null,
-    clock,
-    timer,
-    bodyBytesMax: options.bodyBytesMax,
-    predictTimeoutMs: options.predictTimeoutMs,
-    isClosing: () => isClosing,
-    certificate: tls?.certificate ?? null,
-    control: proxy,
-    controlMetrics: async () => {
-      try {
-        const answer = await control.send({
-          method: "GET",
-          path: "/internal/metrics",
-          timeoutMs: CONTROL_METRICS_MS,
-        });
-        return answer.status === 200 ? answer.text : "";
-      } catch {
-        // Control is down: the scrape tells of the gateway, and that it cannot reach control.
-        return "";
-      }
-    },
     logger,
+    sink,
+    tally: usage.tally,
+    scrape,
+    onHealth: ({ key, health }) => crew.believe(key, health),
+  });
+  const { table, metrics } = front;
+  const crew = new Crew({
+    threads,
+    seat: { memory: shared.memory, settings, certificate, logLevel: logger.level },
+    timer,
+    sink,
+    onInvocations: (counted) => usage.tally.merge(counted),
+    onSignal: (key, signal) => {
+      const instance = table.instance(key);
+      instance?.hear(signal);
+      return instance?.health ?? null;
+    },
+    scrape,
   });
 
-  const { server } = listener;
-  metrics.connections = () => listener.connectionCount;
   const { tableFile, replaces = [] } = options;
-  const follow = { table, control, clock, logger, metrics, tableFile, gatewayId, replaces };
+  const apply = async (next: Parameters<typeof table.apply>[0]): Promise<void> => {
+    table.apply(next);
+    await crew.apply(next);
+  };
+  const follow = { table, apply, control, clock, logger, metrics, tableFile, gatewayId, replaces };
   await loadTable(follow);
   await announce(follow, ANNOUNCE_MS, stop.signal);
-  // The second argument, because node ignores `backlog` beside `fd`.
-  server.listen(options.listen, BACKLOG);
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
+  const port = await front.listen(place);
+  await crew.listen(further.map((where) => ("fd" in where ? where : { ...where, port })));
   const certificateWatch =
     tls === null
       ? null
       : followCertificate(tls.files, tls.certificate, {
           timer,
           now: () => clock.now(),
-          onChange: (certificate) => {
-            listener.useCertificate(certificate);
-            logger.info({ expires: new Date(certificate.expiresAt).toISOString() }, "certificate reloaded");
+          onChange: (renewed) => {
+            front.useCertificate(renewed);
+            crew.useCertificate(renewed);
+            logger.info({ expires: new Date(renewed.expiresAt).toISOString() }, "certificate reloaded");
           },
           onProblems: (problems) =>
             logger.error(
@@ -152,28 +149,13 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
         });
   const following = followTable(follow, stop.signal);
   const reporting = usage.run(stop.signal);
-  logger.info({ ...options.listen, port, table: table.version }, "gateway listens");
+  logger.info({ ...options.listen, port, threads, table: table.version }, "gateway listens");
 
   const close = async (idleGraceMs: number): Promise<void> => {
-    isClosing = true;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    // A connection whose last answer had begun before the close turns idle later, and nothing tells when.
-    const isOver = { value: false };
-    const sweep = (): void => {
-      if (isOver.value) return;
-      listener.closeIdle();
-      timer.after(CLOSE_SWEEP_MS, sweep);
-    };
-    if (idleGraceMs === 0) sweep();
-    else timer.after(idleGraceMs, sweep);
-    const limit = timer.after(options.predictTimeoutMs + 1_000, () => listener.closeAll());
-    await closed;
-    isOver.value = true;
+    await Promise.all([front.close(idleGraceMs), crew.close(idleGraceMs)]);
     certificateWatch?.stop();
-    limit.cancel();
     stop.abort();
     await Promise.all([following, reporting]);
-    accessLog.flush();
     await usage.flush();
     // Without this control would wait for a gateway that is gone before it ends an instance.
     await control
@@ -183,11 +165,8 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
         timeoutMs: FAREWELL_MS,
       })
       .catch(() => undefined);
-    await Promise.race([tracer.close(), clock.sleep(TRACES_LAST_MS)]);
-    proxy.close();
+    await Promise.all([front.end(), crew.end()]);
     control.close();
-    table.close();
-    metrics.close();
     logger.info("gateway closed");
   };
   let closing: Promise<void> | null = null;

@@ -7,9 +7,12 @@ import type { Clock } from "../core/clock.ts";
 import type { ErrorOwner } from "../core/errors.ts";
 import { VERSION } from "../core/version.ts";
 import { ProcessMetrics } from "../telemetry/process-metrics.ts";
+import type { LoopDelay } from "../telemetry/process-metrics.ts";
 import { Exposition } from "../telemetry/prometheus.ts";
 import type { Tracer } from "../telemetry/tracing.ts";
 import type { GroupState } from "./admit.ts";
+import { unshared } from "./shared.ts";
+import type { Shared, SharedCount } from "./shared.ts";
 import type { Table } from "./table.ts";
 
 export type Outcome = "2xx" | "3xx" | "4xx" | "5xx" | "aborted";
@@ -19,8 +22,14 @@ const OUTCOMES: readonly Outcome[] = ["2xx", "3xx", "4xx", "5xx", "aborted"];
 const OWNERS: readonly Owner[] = ["none", "client", "route", "config", "capacity", "upstream", "platform"];
 const BUCKETS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 40_000];
 
-/** Counts of one service and version. */
-class Series {
+/** What was counted of one service and version. */
+interface Counts {
+  readonly counts: Float64Array;
+  readonly buckets: Float64Array;
+  readonly sumMs: number;
+}
+
+class Series implements Counts {
   readonly counts = new Float64Array(OUTCOMES.length * OWNERS.length);
   readonly buckets = new Float64Array(BUCKETS_MS.length + 1);
   sumMs = 0;
@@ -34,12 +43,27 @@ class Series {
     this.sumMs += ms;
   }
 
-  mergeInto(other: Series): void {
-    for (const [i, count] of this.counts.entries()) other.counts[i] = (other.counts[i] ?? 0) + count;
-    for (const [i, count] of this.buckets.entries()) other.buckets[i] = (other.buckets[i] ?? 0) + count;
-    other.sumMs += this.sumMs;
+  merge(other: Counts): void {
+    for (const [i, count] of other.counts.entries()) this.counts[i] = (this.counts[i] ?? 0) + count;
+    for (const [i, count] of other.buckets.entries()) this.buckets[i] = (this.buckets[i] ?? 0) + count;
+    this.sumMs += other.sumMs;
   }
 }
+
+/** What one thread has counted, as another may be sent it. */
+export interface MetricsSnapshot {
+  readonly series: readonly {
+    readonly service: string;
+    readonly version: string;
+    readonly counted: Counts;
+  }[];
+  readonly recordsDropped: number;
+  readonly spans: Tracer["counts"];
+  readonly delay: LoopDelay;
+}
+
+/** Where requests to ids that are not in the table are counted. */
+const OTHER = "other";
 
 interface ServiceSeries {
   /** By model version; "" where no version was chosen. */
@@ -52,18 +76,27 @@ export class Metrics {
   /** Requests to ids that are not in the table, and the past of services that left it: keeps sums from falling. */
   readonly #other = new Series();
   readonly #process: ProcessMetrics;
+  readonly #controlReachable: SharedCount;
   recordsDropped = 0;
-  tableAppliedAt = 0;
-  isControlReachable = false;
 
-  /** Set by the composition once there is a listener. */
+  /** Connections of all threads; set by the composition once there is a listener. */
   connections: () => number = () => 0;
   /** Null: no traces. */
   spans: Tracer["counts"] | null = null;
 
-  constructor(deps: { readonly table: Table; readonly clock: Clock }) {
+  constructor(deps: { readonly table: Table; readonly clock: Clock; readonly shared?: Shared }) {
     this.#table = deps.table;
+    this.#controlReachable = (deps.shared ?? unshared()).count("control reachable");
     this.#process = new ProcessMetrics("modelport_gateway", deps.clock);
+  }
+
+  /** The same in all threads: the one that follows control knows. */
+  get isControlReachable(): boolean {
+    return this.#controlReachable.value === 1;
+  }
+
+  set isControlReachable(is: boolean) {
+    this.#controlReachable.value = is ? 1 : 0;
   }
 
   count(service: string | null, version: string, outcome: Outcome, owner: Owner, ms: number): void {
@@ -79,7 +112,7 @@ export class Metrics {
           known !== undefined &&
           (version === "" || known.route.groups.some((group) => group.modelVersion === version));
         if (stays) continue;
-        series.mergeInto(this.#other);
+        this.#other.merge(series);
         service.versions.delete(version);
       }
       if (service.versions.size === 0) this.#services.delete(id);
@@ -90,11 +123,27 @@ export class Metrics {
     this.#process.close();
   }
 
-  render(): string {
+  snapshot(): MetricsSnapshot {
+    const series = this.#all.map(([service, version, { counts, buckets, sumMs }]) => ({
+      service,
+      version,
+      counted: { counts, buckets, sumMs },
+    }));
+    const { recordsDropped, spans } = this;
+    return {
+      series,
+      recordsDropped,
+      spans: spans ?? { exported: 0, failed: 0 },
+      delay: this.#process.delay(),
+    };
+  }
+
+  /** The whole gateway's: what this thread and `others` have counted, as sums. */
+  render(others: readonly MetricsSnapshot[] = []): string {
     const out = new Exposition();
     out.family("modelport_build_info", "gauge", "The release that runs, as labels; always 1.");
     out.sample(1, { version: VERSION, node: process.versions.node });
-    this.#renderRequests(out);
+    this.#renderRequests(out, others);
     this.#renderTable(out);
     out.family("modelport_gateway_connections_open", "gauge", "Connections of callers that are open.");
     out.sample(this.connections());
@@ -107,24 +156,54 @@ export class Metrics {
       "counter",
       "Access records lost to a slow log.",
     );
-    out.sample(this.recordsDropped);
-    if (this.spans !== null) {
+    out.sample(others.reduce((sum, one) => sum + one.recordsDropped, this.recordsDropped));
+    const { spans } = this;
+    if (spans !== null) {
       out.family(
         "modelport_gateway_trace_spans_total",
         "counter",
         "Spans by whether the collector took them.",
       );
-      for (const outcome of ["exported", "failed"] as const) out.sample(this.spans[outcome], { outcome });
+      for (const outcome of ["exported", "failed"] as const) {
+        out.sample(
+          others.reduce((sum, one) => sum + one.spans[outcome], spans[outcome]),
+          { outcome },
+        );
+      }
     }
-    this.#process.render(out);
+    this.#process.render(
+      out,
+      others.map(({ delay }) => delay),
+    );
     return out.toString();
   }
 
-  #renderRequests(out: Exposition): void {
-    const all: [service: string, version: string, series: Series][] = [["other", "", this.#other]];
+  get #all(): [service: string, version: string, series: Series][] {
+    const all: [service: string, version: string, series: Series][] = [[OTHER, "", this.#other]];
     for (const [id, service] of this.#services) {
       for (const [version, series] of service.versions) all.push([id, version, series]);
     }
+    return all;
+  }
+
+  /** With what other threads have counted. A service that has left the table here may not have left it there yet. */
+  #sums(others: readonly MetricsSnapshot[]): [service: string, version: string, series: Series][] {
+    const sums = new Map<string, [service: string, version: string, series: Series]>();
+    const add = (service: string, version: string, counted: Counts): void => {
+      const key = `${service} ${version}`;
+      let sum = sums.get(key);
+      if (sum === undefined) sums.set(key, (sum = [service, version, new Series()]));
+      sum[2].merge(counted);
+    };
+    for (const [service, version, series] of this.#all) add(service, version, series);
+    for (const { series } of others) {
+      for (const { service, version, counted } of series) add(service, version, counted);
+    }
+    return [...sums.values()];
+  }
+
+  #renderRequests(out: Exposition, others: readonly MetricsSnapshot[]): void {
+    const all = others.length === 0 ? this.#all : this.#sums(others);
     out.family(
       "modelport_gateway_requests_total",
       "counter",

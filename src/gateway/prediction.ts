@@ -31,14 +31,14 @@ import type { AccessLog } from "./record.ts";
 import type { ServiceState, Table } from "./table.ts";
 import type { Timer, TimerHandle } from "./timer.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamListener } from "./upstream.ts";
-import type { Usage } from "./usage.ts";
+import type { Tally } from "./usage.ts";
 
 export interface PredictionDeps {
   readonly table: Table;
   readonly authenticator: Authenticator;
   readonly metrics: Metrics;
   readonly accessLog: AccessLog;
-  readonly usage: Usage;
+  readonly usage: Tally;
   readonly held: HeldBytes;
   readonly tracer: Tracer;
   readonly clock: Clock;
@@ -208,8 +208,11 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#group = group;
     const instance = group.take();
     if (instance !== null) return this.admitted(instance);
-    if (!group.wait(this)) return this.#refuse(group, id);
+    // Set before: a slot may have been freed by another thread in this moment.
     this.#isWaiting = true;
+    if (group.wait(this)) return;
+    this.#isWaiting = false;
+    this.#refuse(group, id);
   }
 
   #refuse(group: GroupState, id: string): void {

@@ -4,7 +4,7 @@
  * query strings are never recorded.
  */
 import type { Writable } from "node:stream";
-import type { Metrics, Outcome, Owner } from "./metrics.ts";
+import type { Outcome, Owner } from "./metrics.ts";
 import type { Timer, TimerHandle } from "./timer.ts";
 
 export interface AccessRecord {
@@ -79,21 +79,30 @@ const lineOf = (e: AccessEntry): string => {
   );
 };
 
+/** Takes whole lines, so many of them. */
+export type LineSink = (lines: string, count: number) => void;
+
+/** Writes to a stream, and loses lines rather than wait for it; `onLost` hears how many. */
+export const lineSink = (destination: Writable, onLost: (count: number) => void): LineSink => {
+  // A full disk must not end the gateway; what cannot be written is lost and counted.
+  destination.on("error", () => undefined);
+  destination.on("dropped", onLost);
+  return (lines, count) => {
+    if (!destination.writable || destination.writableLength > BUFFERED_BYTES_MAX) onLost(count);
+    else destination.write(lines);
+  };
+};
+
 export class AccessLog {
-  readonly #destination: Writable;
-  readonly #metrics: Metrics;
+  readonly #sink: LineSink;
   readonly #timer: Timer;
   #lines = "";
   #count = 0;
   #flush: TimerHandle | null = null;
 
-  constructor(deps: { destination: Writable; metrics: Metrics; timer: Timer }) {
-    this.#destination = deps.destination;
-    this.#metrics = deps.metrics;
+  constructor(deps: { sink: LineSink; timer: Timer }) {
+    this.#sink = deps.sink;
     this.#timer = deps.timer;
-    // A full disk must not end the gateway; what cannot be written is lost and counted below.
-    this.#destination.on("error", () => undefined);
-    this.#destination.on("dropped", (lines: number) => (this.#metrics.recordsDropped += lines));
   }
 
   write(entry: AccessEntry): void {
@@ -110,10 +119,6 @@ export class AccessLog {
     const { lines, count } = { lines: this.#lines, count: this.#count };
     this.#lines = "";
     this.#count = 0;
-    if (!this.#destination.writable || this.#destination.writableLength > BUFFERED_BYTES_MAX) {
-      this.#metrics.recordsDropped += count;
-      return;
-    }
-    this.#destination.write(lines);
+    this.#sink(lines, count);
   }
 }

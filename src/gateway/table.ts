@@ -7,10 +7,10 @@ import { createPublicKey } from "node:crypto";
 import type { KeyObject } from "node:crypto";
 import type { RoutingTable, ServiceRoute } from "../core/routing-table.ts";
 import { GroupState } from "./admit.ts";
-import type { GroupDeps } from "./admit.ts";
+import type { GroupDeps, InstanceState } from "./admit.ts";
 import { chooseByWeight, nextPoint } from "./choose.ts";
 import { Prober } from "./health.ts";
-import { LocalSlots } from "./slots.ts";
+import { unshared } from "./shared.ts";
 import type { UpstreamDeps } from "./upstream.ts";
 
 /** Who is believed. A new object with every table: its identity tells the token cache when to look again. */
@@ -64,7 +64,7 @@ const prepareTrust = (identity: RoutingTable["identity"]): Trust => ({
   refusedUsers: new Map(Object.entries(identity.refusedUsers)),
 });
 
-/** The instances' slots are the table's own unless several threads share them; so are the probes. */
+/** Slots and queues are the table's own unless several threads share them; so are the probes. */
 export type TableDeps = UpstreamDeps & Partial<GroupDeps>;
 
 export class Table {
@@ -76,7 +76,7 @@ export class Table {
 
   constructor(deps: TableDeps) {
     const prober = new Prober(deps);
-    this.#deps = { slots: new LocalSlots(), watch: (instance) => prober.watch(instance), ...deps };
+    this.#deps = { shared: unshared(), watch: (instance) => prober.watch(instance), ...deps };
   }
 
   /** Null until a table was applied. */
@@ -94,6 +94,20 @@ export class Table {
 
   service(id: string): ServiceState | undefined {
     return this.#services.get(id);
+  }
+
+  /** By its key; undefined when it has left the table. */
+  instance(key: string): InstanceState | undefined {
+    for (const group of this.#groups.values()) {
+      const found = group.instances.find((instance) => instance.key === key);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** Another thread has rung: a slot may be free for a waiter of this one. */
+  wake(): void {
+    for (const group of this.#groups.values()) group.wake();
   }
 
   /** Throws on a bad key, with nothing changed. */

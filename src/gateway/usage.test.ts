@@ -38,11 +38,11 @@ test("counts every report of every process, whichever way the clock went between
   ] as const) {
     now += hours * 3_600_000;
     const usage = new Usage({ control: client, clock, gatewayId });
-    usage.count("svc", false);
+    usage.tally.count("svc", false);
     expect(await usage.flush()).toBe(true);
     // Taken, and the answer lost: sent again under the same number.
     control.isAnswerLost = true;
-    usage.count("svc", false);
+    usage.tally.count("svc", false);
     expect(await usage.flush()).toBe(false);
     control.isAnswerLost = false;
     expect(await usage.flush()).toBe(true);

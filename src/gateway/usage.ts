@@ -9,31 +9,47 @@ import type { ControlClient } from "./control-client.ts";
 
 const INTERVAL_MS = 2_000;
 const TIMEOUT_MS = 5_000;
-/** Counts of more services than this at once are impossible without as many in the table. */
-interface Count {
-  invocations: number;
-  failures: number;
+/** Invocations of services, by id; another thread may be sent it. */
+export type Invocations = ReadonlyMap<string, { readonly invocations: number; readonly failures: number }>;
+
+/** Counts until it is emptied. */
+export class Tally {
+  #counts = new Map<string, { invocations: number; failures: number }>();
+
+  /** One request that reached a service of the table. */
+  count(service: string, failed: boolean): void {
+    this.#add(service, 1, failed ? 1 : 0);
+  }
+
+  merge(counted: Invocations): void {
+    for (const [service, { invocations, failures }] of counted) this.#add(service, invocations, failures);
+  }
+
+  /** What was counted since it was emptied last. */
+  empty(): Invocations {
+    const counts = this.#counts;
+    this.#counts = new Map();
+    return counts;
+  }
+
+  #add(service: string, invocations: number, failures: number): void {
+    const count = this.#counts.get(service);
+    if (count === undefined) return void this.#counts.set(service, { invocations, failures });
+    count.invocations += invocations;
+    count.failures += failures;
+  }
 }
 
 export class Usage {
   readonly #deps: { control: ControlClient; clock: Clock; gatewayId: string };
-  #gathering = new Map<string, Count>();
+  /** Where requests are counted. */
+  readonly tally = new Tally();
   #report: UsageReport | null = null;
   #sequence = 0;
   #sending: Promise<boolean> | null = null;
 
   constructor(deps: { control: ControlClient; clock: Clock; gatewayId: string }) {
     this.#deps = deps;
-  }
-
-  /** One request that reached a service of the table. */
-  count(service: string, failed: boolean): void {
-    const count = this.#gathering.get(service);
-    if (count === undefined) this.#gathering.set(service, { invocations: 1, failures: failed ? 1 : 0 });
-    else {
-      count.invocations += 1;
-      if (failed) count.failures += 1;
-    }
   }
 
   /** Reports at intervals until `signal` aborts. Never throws. */
@@ -73,9 +89,8 @@ export class Usage {
 
   #next(): UsageReport | null {
     if (this.#report !== null) return this.#report;
-    if (this.#gathering.size === 0) return null;
-    const services = [...this.#gathering].map(([id, count]) => ({ id, ...count }));
-    this.#gathering = new Map();
+    const services = [...this.tally.empty()].map(([id, count]) => ({ id, ...count }));
+    if (services.length === 0) return null;
     this.#sequence += 1;
     this.#report = { gateway: this.#deps.gatewayId, sequence: this.#sequence, services };
     return this.#report;

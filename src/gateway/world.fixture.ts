@@ -140,6 +140,8 @@ const createControl = (socketPath: string, first: RoutingTable): FakeControl => 
 };
 
 export interface World {
+  /** Of its gateway. */
+  readonly threads: number;
   readonly control: FakeControl;
   readonly port: number;
   readonly records: AccessRecord[];
@@ -178,6 +180,10 @@ export const service = (groups: readonly GroupRoute[], more: Partial<ServiceRout
   ...more,
 });
 
+let defaultThreads = 1;
+/** How many threads the gateways of this test file have from here on. */
+export const useThreads = (threads: number): void => void (defaultThreads = threads);
+
 let defaultTransport: Transport = "http1";
 /** What `call` speaks in the worlds this test file makes from here on: one suite, several transports. */
 export const speak = (transport: Transport): void => void (defaultTransport = transport);
@@ -202,7 +208,7 @@ export const createWorld = async (
   const tls = transport === "http1" ? null : await makeCertificate(dir);
   const start = (port: number): Promise<Gateway> =>
     runGateway({
-      listen: { host: "127.0.0.1", port },
+      listen: { host: "127.0.0.1", port, threads: defaultThreads },
       controlSocket: join(dir, "control.sock"),
       tableFile: join(dir, "table.json"),
       gatewayId: "gateway-under-test",
@@ -231,6 +237,7 @@ export const createWorld = async (
   });
   const goodToken = mint({ ...base(), project: PROJECT });
   return {
+    threads: defaultThreads,
     control,
     port,
     records,

@@ -20,3 +20,21 @@ export const systemClock: Clock = {
       signal?.addEventListener("abort", done, { once: true });
     }),
 };
+
+/** One moment as any thread of this process can read it. */
+export interface Moment {
+  readonly hrtime: readonly [seconds: number, nanoseconds: number];
+  readonly monotonicMs: number;
+}
+
+export const thisMoment = (): Moment => ({
+  hrtime: process.hrtime(),
+  monotonicMs: systemClock.monotonicMs(),
+});
+
+/** A clock whose monotonic time is that of the thread the moment comes from: `performance.now` is each thread's own. */
+export const clockSince = (moment: Moment): Clock => {
+  const [seconds, nanoseconds] = process.hrtime([...moment.hrtime]);
+  const offset = moment.monotonicMs + seconds * 1e3 + nanoseconds / 1e6 - performance.now();
+  return { ...systemClock, monotonicMs: () => performance.now() + offset };
+};

@@ -20,6 +20,14 @@ const QUANTILES = [
   ["1", 100],
 ] as const;
 
+/** Of one thread; seconds. */
+export interface LoopDelay {
+  /** In the order of QUANTILES. */
+  readonly quantiles: readonly number[];
+  readonly count: number;
+  readonly sumSeconds: number;
+}
+
 export class ProcessMetrics {
   readonly #clock: Clock;
   /** `modelport_gateway`. */
@@ -37,7 +45,21 @@ export class ProcessMetrics {
     this.#delay.enable();
   }
 
-  render(out: Exposition): void {
+  /** How late this thread's event loop was. */
+  delay(): LoopDelay {
+    const now = QUANTILES.map(([, percent]) => seconds(this.#delay.percentile(percent)));
+    const { count, sum } = this.#sum();
+    const told = {
+      quantiles: now.map((value, index) => Math.max(value, this.#last[index] ?? 0)),
+      count: this.#count + count,
+      sumSeconds: this.#sumSeconds + sum,
+    };
+    if (this.#clock.monotonicMs() - this.#windowBegan >= WINDOW_MS) this.#turn(now);
+    return told;
+  }
+
+  /** `others`: the delays of further threads of this process, which are then told apart. */
+  render(out: Exposition, others: readonly LoopDelay[] = []): void {
     const prefix = this.#prefix;
     const cpu = process.cpuUsage();
     out.family(`${prefix}_process_cpu_seconds_total`, "counter", "Processor time used.");
@@ -51,13 +73,13 @@ export class ProcessMetrics {
       "summary",
       "How late the event loop is; quantiles over a recent window of at least 30 s.",
     );
-    const now = QUANTILES.map(([, percent]) => seconds(this.#delay.percentile(percent)));
-    for (const [index, [quantile]] of QUANTILES.entries()) {
-      out.sample(Math.max(now[index] ?? 0, this.#last[index] ?? 0), { quantile });
+    for (const [thread, delay] of [this.delay(), ...others].entries()) {
+      const labels = others.length === 0 ? {} : { thread: String(thread) };
+      for (const [index, [quantile]] of QUANTILES.entries()) {
+        out.sample(delay.quantiles[index] ?? 0, { ...labels, quantile });
+      }
+      out.sample(delay.sumSeconds, labels, "_sum").sample(delay.count, labels, "_count");
     }
-    const { count, sum } = this.#sum();
-    out.sample(this.#sumSeconds + sum, {}, "_sum").sample(this.#count + count, {}, "_count");
-    if (this.#clock.monotonicMs() - this.#windowBegan >= WINDOW_MS) this.#turn(now);
   }
 
   close(): void {
