@@ -44,6 +44,15 @@ test("cli.md has every command, and no other", async () => {
   }
 });
 
+test("faults.md names tests that there are", () => {
+  const tests = read("test/faults/faults.test.ts");
+  const named = [...read("docs/faults.md").matchAll(/^\|.*\| "([^"]+)"(?: \([^|]*\))? \|$/gm)].map(
+    ([, name]) => name,
+  );
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter((name = "") => !tests.includes(`"${name}`))).toEqual([]);
+});
+
 describe("links between pages", () => {
   const pages = [
     "README.md",

@@ -192,6 +192,19 @@ describe("checkConfig", () => {
     ]);
   });
 
+  test("keeps `protocol` of an API and of the health rule for readers: neither changes anything else", () => {
+    const health = { check_method: "HTTP", url: "/health", period_seconds: "5", failure_threshold: "10" };
+    const of = (protocol: string) =>
+      check({ apis: [{ url: "/", protocol }], health: { ...health, protocol } });
+    const [http, https] = [of("http"), of("https")];
+    expect([http.problems, https.problems]).toEqual([[], []]);
+    expect(https.warnings).toEqual(http.warnings);
+    expect(https.config?.apis).toMatchObject([{ url: "/", method: "POST", protocol: "https" }]);
+    expect(https.config?.health).toEqual({ ...http.config?.health, protocol: "https" });
+    expect({ ...https.config, apis: [], health: null }).toEqual({ ...http.config, apis: [], health: null });
+    expect(paths({ health: { ...health, protocol: "ftp" } })).toEqual(["health.protocol"]);
+  });
+
   test("rounds metrics to 17 decimals", () => {
     expect(check({ metrics: { f1: 1e-20 } }).config?.metrics).toEqual({ f1: 0 });
   });

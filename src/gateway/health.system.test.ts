@@ -56,9 +56,10 @@ test("a stopped instance gets no request once its probes went unanswered, loses 
     const isOver = Promise.all(round.map(({ answer }) => answer)).then(() => true);
     if (await Promise.race([isOver, systemClock.sleep(500).then(() => false)])) break;
   }
-  const stuck = held.filter(({ isOver }) => !isOver);
-  expect(stuck.length).toBeGreaterThan(0);
-  expect(stuck.length).toBeLessThanOrEqual(8);
+  // What a round did not wait for may be slow and not stuck: only the eight slots of the one that stands can hold.
+  const stuck = () => held.filter(({ isOver }) => !isOver);
+  await until(() => stuck().length <= 8);
+  expect(stuck().length).toBeGreaterThan(0);
   for (let n = 0; n < 10; n += 1) expect(await names(6)).toEqual(new Set(["b"]));
 
   a.child.kill("SIGCONT");
