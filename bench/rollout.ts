@@ -118,7 +118,7 @@ const disturbancesOf = (
     },
     {
       name: "gateway",
-      what: "SIGTERM to the gateway; the supervisor restarts it",
+      what: "SIGTERM to the gateway; it serves until the supervisor has started the next one",
       repeats: false,
       change: () => replaced("gateway", (pid) => void process.kill(pid, "SIGTERM")),
     },

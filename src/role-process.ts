@@ -58,7 +58,11 @@ export const runRole = async (name: RoleName): Promise<void> => {
     }
     throw error;
   }
-  process.on("SIGTERM", () => ended.resolve({ stopInstances: false, isReplaced: false }));
+  process.on("SIGTERM", () => {
+    // With an inherited socket another gateway can serve beside this one: it goes on until that is ready.
+    if (seat !== null && seat.fd !== null && process.connected) tell({ type: "leaving" });
+    else ended.resolve({ stopInstances: false, isReplaced: false });
+  });
   tell({ type: "ready" });
   // Else node writes it at a clean end only, and a role that gets killed leaves its successor nothing (start.js).
   flushCompileCache();

@@ -18,6 +18,7 @@ import type { Clock } from "./core/clock.ts";
 import { VERSION } from "./core/version.ts";
 import { GatewayIds } from "./supervisor/gateway-ids.ts";
 import type { GatewaySeat } from "./supervisor/gateway-ids.ts";
+import { GatewayPlace } from "./supervisor/gateway-place.ts";
 import { bindListeningSocket, INHERITED_FD, inheritListeningSocket } from "./supervisor/listening-socket.ts";
 import type { ListeningSocket } from "./supervisor/listening-socket.ts";
 import { takeOrders } from "./supervisor/orders.ts";
@@ -94,7 +95,7 @@ class Platform {
   readonly #ids: GatewayIds;
   readonly #onChange: () => void;
   readonly #since: number;
-  readonly gateway: Role;
+  readonly gateway: GatewayPlace;
   control: Role;
   successor: Successor | null = null;
 
@@ -113,7 +114,12 @@ class Platform {
     this.#onChange = deps.onChange;
     this.#since = deps.clock.now();
     this.control = this.#role("control");
-    this.gateway = this.#role("gateway");
+    this.gateway = new GatewayPlace({
+      create: (onLeaving) => this.#role("gateway", onLeaving),
+      graceMs: this.gatewayGraceMs,
+      onStep: (text) => deps.onEvent({ type: "step", text }),
+      onChange: deps.onChange,
+    });
   }
 
   get state(): PlatformState {
@@ -128,6 +134,7 @@ class Platform {
       roles,
       restarts: { control: control.restarts, gateway: gateway.restarts },
       gateways: this.#ids.known,
+      ...(gateway.beside.length === 0 ? {} : { beside: gateway.beside }),
       ...(this.successor === null ? {} : { successor: this.successor.processes }),
       since: this.#since,
       url: this.#config.publicUrl ?? "",
@@ -150,7 +157,7 @@ class Platform {
     return this.control.startInTheEnd();
   }
 
-  #role(name: RoleName): Role {
+  #role(name: RoleName, onLeaving: () => void = () => undefined): Role {
     const { fd } = this.#socket;
     const seats = {
       next: () => this.#ids.next(fd === null ? null : INHERITED_FD),
@@ -164,6 +171,7 @@ class Platform {
       clock: this.#deps.clock,
       emit: this.#deps.onEvent,
       onChange: this.#onChange,
+      onLeaving,
       seats: name === "gateway" ? seats : null,
       fd: name === "gateway" ? fd : null,
     });
@@ -354,7 +362,8 @@ export const startSupervisor = async (wanted: Config, deps: SupervisorDeps): Pro
     if (previous !== null) {
       onEvent({ type: "recovered", previous: previous.supervisor });
       // Roles of a supervisor that was killed end by themselves; their port and locks are free once they have.
-      await awaitEnd([...Object.values(previous.roles), ...(previous.successor ?? [])], clock);
+      const { roles, beside = [], successor = [] } = previous;
+      await awaitEnd([...Object.values(roles), ...beside, ...successor], clock);
     }
     await compileOnce();
     const socket = await bindListeningSocket(wanted.host, wanted.port);

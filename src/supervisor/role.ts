@@ -2,7 +2,7 @@
  * One role of the platform as its supervisor sees it: a process, started again with growing pauses while it is wanted.
  * Also the few messages the two exchange.
  *
- *   supervisor ──ipc──► role   {start, config} … {ready} … {stop} or {retire}
+ *   supervisor ──ipc──► role   {start, config} … {ready} … [{leaving}] … {stop} or {retire}
  */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -24,6 +24,8 @@ export type ToRole =
   | { readonly type: "retire" };
 export type FromRole =
   | { readonly type: "ready" }
+  /** It was asked to end and serves on until it is retired, so that another can take its place first. */
+  | { readonly type: "leaving" }
   /** The role cannot run as things are; a restart would not help. */
   | { readonly type: "refused"; readonly message: string; readonly hint: string };
 
@@ -51,6 +53,8 @@ export interface RoleDeps {
   readonly emit: (event: SupervisorEvent) => void;
   /** A process came or went. */
   readonly onChange: () => void;
+  /** Its process says that it leaves. */
+  readonly onLeaving: () => void;
   /** Asked before each start of a process, and told when that process is gone. */
   readonly seats: { next(): GatewaySeat; ended(seat: GatewaySeat): void } | null;
   /** Passed on to each process as INHERITED_FD. */
@@ -108,6 +112,8 @@ export class Role {
           const durationMs = clock.monotonicMs() - startedAt;
           emit({ type: "ready", role: name, pid: child.pid ?? 0, durationMs });
           resolve();
+        } else if (message.type === "leaving") {
+          this.#deps.onLeaving();
         } else {
           this.#wanted = false;
           reject(new StartRefused(message.message, message.hint));

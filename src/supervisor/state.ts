@@ -17,6 +17,8 @@ export interface PlatformState {
   readonly restarts: Readonly<Record<RoleName, number>>;
   /** Ids of the gateway processes control may still know of (gateway-ids.ts). */
   readonly gateways?: readonly string[];
+  /** While a gateway takes another's place: the one that comes, or the one that goes. */
+  readonly beside?: readonly ProcessIdentity[];
   /** During an upgrade: the successor's processes. Should the supervisor be killed, they end by themselves, like its own. */
   readonly successor?: readonly ProcessIdentity[];
   /** Epoch ms of the supervisor's start. */

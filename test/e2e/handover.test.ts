@@ -1,6 +1,6 @@
 /**
- * The public port outlives the processes behind it: what callers see while a gateway is killed, while `modelport
- * upgrade` replaces everything, and while an upgrade fails. One platform for all, run from a copy of the program, which
+ * The public port outlives the processes behind it: what callers see while a gateway is killed or asked to end, while
+ * `modelport upgrade` replaces everything, and while an upgrade fails. One platform for all, run from a copy of the program, which
  * the tests change under it. HANDOVER_REQUESTS=10000 makes each part last for that many requests (default 300).
  */
 import {
@@ -134,6 +134,27 @@ test("a killed gateway refuses no connection: what comes after its death waits f
   expect(instances()).toEqual(before);
   // The dead are not waited for by the next update.
   await until("control to forget the dead", () => knownGateways().length === 1);
+});
+
+test("a gateway that is asked to end serves until the next one does: no request fails, none is refused", async () => {
+  const before = { gateway: platform.state.roles.gateway, instances: instances() };
+  const held = census(platform);
+  const running = await load();
+  await more(running, REQUESTS / 2);
+  process.kill(before.gateway?.pid ?? 0, "SIGTERM");
+  const after = await until("another gateway", () => {
+    const { gateway } = platform.state.roles;
+    return gateway !== undefined && gateway.pid !== before.gateway?.pid ? gateway : null;
+  });
+  await more(running, REQUESTS / 2);
+  await until("the end of the one that left", () => platform.state.beside === undefined);
+  const all = await running.stop();
+  expect(all.filter(({ outcome }) => outcome !== 200)).toEqual([]);
+  expect(isAlive(after)).toBe(true);
+  expect(instances()).toEqual(before.instances);
+  expect(holders()).toEqual([platform.state.supervisor.pid, after.pid].sort((a, b) => a - b));
+  await until("one gateway to wait for", () => knownGateways().length === 1);
+  await asBefore(platform, { ...held, roles: platform.state.roles });
 });
 
 test("an upgrade replaces every process of the platform and fails no request; instances go on", async () => {

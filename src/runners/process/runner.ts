@@ -2,6 +2,7 @@
  * The process runner: instances as processes of this machine (instance.ts), kept by groups.ts, remembered in files
  * (files.ts). Opening takes over what an earlier process left running and removes what it left dead.
  */
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import type { GroupId } from "../../core/ids.ts";
@@ -16,6 +17,7 @@ import type { GroupRecord, RunnerFiles } from "./files.ts";
 import type { InstanceDeps, WatchedProcess } from "./instance.ts";
 import { adoptInstance, launchInstance } from "./instance.ts";
 import { readLogs } from "./logs.ts";
+import { StartTurns } from "./start-turns.ts";
 import { mkdirSync } from "node:fs";
 
 export interface ProcessRunnerOptions {
@@ -60,6 +62,8 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
   const logFileOf = (group: GroupId, n: number): string =>
     join(files.logs, group, `${instanceIdOf(group, n)}.log`);
 
+  // Half of the processors stay with those that serve.
+  const turns = new StartTurns(clock, Math.max(1, Math.floor(availableParallelism() / 2)));
   const keeper = new GroupKeeper({
     clock,
     logger,
@@ -67,7 +71,8 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
       start: (group, n, report) => {
         const directory = join(directoryOf(group.id), String(n));
         const spec = launchSpec(group, n, directory, options);
-        return launchInstance(deps, directory, logFileOf(group.id, n), spec, report);
+        const logFile = logFileOf(group.id, n);
+        return turns.launch((told) => launchInstance(deps, directory, logFile, spec, told), report);
       },
       save: (spec, next) => {
         mkdirSync(directoryOf(spec.id), { recursive: true, mode: 0o700 });
