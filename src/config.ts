@@ -50,6 +50,8 @@ const schema = z.object({
   /** True: a pin without a build for the interpreter refuses the import instead of the nearest release standing in. */
   MODELPORT_STRICT_DEPENDENCIES: flag(false),
   MODELPORT_WORKERS_PER_INSTANCE: integer(1, 64, 1),
+  /** Threads of the gateway that share its port: more than one where one processor cannot carry the traffic. */
+  MODELPORT_GATEWAY_THREADS: integer(1, 64, 1),
   MODELPORT_BODY_BYTES_MAX: integer(1, 2 ** 31, 12 * 1024 * 1024),
   MODELPORT_PREDICT_TIMEOUT_MS: integer(100, 3_600_000, 40_000),
   MODELPORT_INSTANCE_CONCURRENCY: integer(1, 10_000, 64),
@@ -74,6 +76,7 @@ export interface Config {
   readonly port: number;
   /** Null: plain HTTP. */
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | null;
+  readonly gatewayThreads: number;
   readonly publicUrl: string | null;
   readonly databaseUrl: string | null;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
@@ -177,6 +180,7 @@ export const readConfig = (
         certificateFile === undefined || keyFile === undefined
           ? null
           : { certificateFile: resolve(certificateFile), keyFile: resolve(keyFile) },
+      gatewayThreads: e.MODELPORT_GATEWAY_THREADS,
       publicUrl: e.MODELPORT_PUBLIC_URL ?? null,
       databaseUrl: e.MODELPORT_DATABASE_URL ?? null,
       logLevel: e.MODELPORT_LOG_LEVEL,

@@ -38,7 +38,7 @@ export const startGateway = async (
   const run = join(config.dataDir, "run");
   const accessLog = appendToLog(join(config.dataDir, "logs", "platform", "access.log"));
   const gateway = await runGateway({
-    listen: seat.fd === null ? { host: config.host, port: config.port } : { fds: [seat.fd] },
+    listen: seat.fds === null ? { host: config.host, port: config.port } : { fds: seat.fds },
     tls: readTls(config.tls),
     controlSocket: join(run, "control.sock"),
     tableFile: join(run, "gateway-table.json"),

@@ -60,7 +60,7 @@ export const runRole = async (name: RoleName): Promise<void> => {
   }
   process.on("SIGTERM", () => {
     // With an inherited socket another gateway can serve beside this one: it goes on until that is ready.
-    if (seat !== null && seat.fd !== null && process.connected) tell({ type: "leaving" });
+    if (seat !== null && seat.fds !== null && process.connected) tell({ type: "leaving" });
     else ended.resolve({ stopInstances: false, isReplaced: false });
   });
   tell({ type: "ready" });

@@ -19,7 +19,7 @@ import { VERSION } from "./core/version.ts";
 import { GatewayIds } from "./supervisor/gateway-ids.ts";
 import type { GatewaySeat } from "./supervisor/gateway-ids.ts";
 import { GatewayPlace } from "./supervisor/gateway-place.ts";
-import { bindListeningSocket, INHERITED_FD, inheritListeningSocket } from "./supervisor/listening-socket.ts";
+import { bindListeningSocket, inheritedFds, inheritListeningSocket } from "./supervisor/listening-socket.ts";
 import type { ListeningSocket } from "./supervisor/listening-socket.ts";
 import { takeOrders } from "./supervisor/orders.ts";
 import type { Orders } from "./supervisor/orders.ts";
@@ -158,9 +158,9 @@ class Platform {
   }
 
   #role(name: RoleName, onLeaving: () => void = () => undefined): Role {
-    const { fd } = this.#socket;
+    const { fds } = this.#socket;
     const seats = {
-      next: () => this.#ids.next(fd === null ? null : INHERITED_FD),
+      next: () => this.#ids.next(fds === null ? null : inheritedFds(fds.length)),
       ended: (seat: GatewaySeat) => this.#ids.ended(seat.id),
     };
     return new Role({
@@ -173,7 +173,7 @@ class Platform {
       onChange: this.#onChange,
       onLeaving,
       seats: name === "gateway" ? seats : null,
-      fd: name === "gateway" ? fd : null,
+      fds: name === "gateway" ? (fds ?? []) : [],
     });
   }
 }
@@ -228,7 +228,8 @@ const own = async (
     let isControlOurs = true;
     let isLockOurs = true;
     try {
-      successor.send({ type: "succeed", port: config.port, url });
+      const sockets = socket.fds?.length ?? 0;
+      successor.send({ type: "succeed", port: config.port, sockets, url });
       await successor.said("gatewayReady");
       isControlOurs = false;
       await platform.control.end("retire", platform.controlGraceMs);
@@ -262,8 +263,8 @@ const own = async (
       const what = stopping === null ? "An upgrade is under way already." : "The platform is being stopped.";
       return Promise.reject(new StartRefused(what, "Look again with `modelport status`."));
     }
-    const { fd } = socket;
-    if (fd === null) {
+    const { fds } = socket;
+    if (fds === null) {
       return Promise.reject(
         new StartRefused(
           "This system cannot hand a listening socket over.",
@@ -275,7 +276,7 @@ const own = async (
       const logFile = join(dataDir, "logs", "platform", "supervisor.log");
       const successor = startSuccessor({
         main: MAIN,
-        fd,
+        fds,
         logFile,
         clock,
         onStep,
@@ -366,7 +367,7 @@ export const startSupervisor = async (wanted: Config, deps: SupervisorDeps): Pro
       await awaitEnd([...Object.values(roles), ...beside, ...successor], clock);
     }
     await compileOnce();
-    const socket = await bindListeningSocket(wanted.host, wanted.port);
+    const socket = await bindListeningSocket(wanted.host, wanted.port, wanted.gatewayThreads);
     const url = urlOf(wanted, socket.port);
     const config: Config = { ...wanted, port: socket.port, publicUrl: url };
     const record = recorder(config.dataDir, () => platform.state, true);
@@ -422,7 +423,7 @@ export const succeedSupervisor = async (
   });
   process.once("disconnect", () => giveUp("The former supervisor is gone."));
 
-  const { port, url } = await told.succeed.promise;
+  const { port, sockets, url } = await told.succeed.promise;
   const onEvent = (event: SupervisorEvent): void => {
     deps.onEvent(event);
     if (event.type === "starting") tell({ type: "step", text: `starting the new ${event.role}` });
@@ -438,7 +439,11 @@ export const succeedSupervisor = async (
         "Put it in order, or the former one back, and try again.",
       );
     }
-    const socket = inheritListeningSocket(port);
+    const socket = inheritListeningSocket(port, sockets);
+    if (config.gatewayThreads !== sockets) {
+      const text = `MODELPORT_GATEWAY_THREADS stays ${sockets} until the platform is stopped and started`;
+      tell({ type: "step", text });
+    }
     const record = recorder(config.dataDir, () => running.state, false);
     const ids = new GatewayIds([]);
     const onChange = (): void => {

@@ -15,8 +15,8 @@ export interface GatewaySeat {
   readonly id: string;
   /** Ids of gateways that are known dead. */
   readonly replaces: readonly string[];
-  /** Where it finds the listening socket; null: it opens one. */
-  readonly fd: number | null;
+  /** Where it finds the listening sockets, one for each of its threads; null: it opens one. */
+  readonly fds: readonly number[] | null;
 }
 
 export class GatewayIds {
@@ -28,10 +28,10 @@ export class GatewayIds {
     this.#dead = dead.slice(-DEAD_MAX);
   }
 
-  next(fd: number | null): GatewaySeat {
+  next(fds: readonly number[] | null): GatewaySeat {
     const id = `embedded-${randomUUID()}`;
     this.#living.add(id);
-    return { id, replaces: this.#dead, fd };
+    return { id, replaces: this.#dead, fds };
   }
 
   ended(id: string): void {

@@ -57,8 +57,8 @@ export interface RoleDeps {
   readonly onLeaving: () => void;
   /** Asked before each start of a process, and told when that process is gone. */
   readonly seats: { next(): GatewaySeat; ended(seat: GatewaySeat): void } | null;
-  /** Passed on to each process as INHERITED_FD. */
-  readonly fd: number | null;
+  /** Listening sockets that each process inherits (listening-socket.ts). */
+  readonly fds: readonly number[];
 }
 
 /** One role: its process, restarted while wanted. */
@@ -89,7 +89,7 @@ export class Role {
 
   /** Starts the process; resolves when it said ready, rejects with StartRefused when it cannot run. */
   start(): Promise<void> {
-    const { name, clock, emit, onChange, logFile, seats, fd } = this.#deps;
+    const { name, clock, emit, onChange, logFile, seats, fds } = this.#deps;
     const startedAt = clock.monotonicMs();
     emit({ type: "starting", role: name });
     setAsideIfLarge(logFile);
@@ -97,7 +97,7 @@ export class Role {
     const seat = seats?.next() ?? null;
     // Detached: a Ctrl-C in the terminal reaches the supervisor alone, which then ends the roles in order.
     const child = fork(this.#deps.main, [name], {
-      stdio: ["ignore", log, log, "ipc", ...(fd === null ? [] : [fd])],
+      stdio: ["ignore", log, log, "ipc", ...fds],
       detached: true,
       execArgv: [...NODE_OPTIONS[name]],
     });

@@ -25,7 +25,7 @@ import { StartRefused } from "./state.ts";
 import type { PlatformState, RoleName } from "./state.ts";
 
 export type ToSuccessor =
-  | { readonly type: "succeed"; readonly port: number; readonly url: string }
+  | { readonly type: "succeed"; readonly port: number; readonly sockets: number; readonly url: string }
   | { readonly type: "controlEnded" }
   | { readonly type: "giveUp" }
   | { readonly type: "yours" };
@@ -69,7 +69,8 @@ export const awaitEnd = async (left: readonly ProcessIdentity[], clock: Clock): 
 
 export const startSuccessor = (deps: {
   readonly main: string;
-  readonly fd: number;
+  /** Listening sockets it inherits. */
+  readonly fds: readonly number[];
   readonly logFile: string;
   readonly clock: Clock;
   readonly onStep: (text: string) => void;
@@ -79,7 +80,7 @@ export const startSuccessor = (deps: {
   const { clock } = deps;
   const log = openSync(deps.logFile, "a", 0o600);
   const child = fork(deps.main, ["successor"], {
-    stdio: ["ignore", log, log, "ipc", deps.fd],
+    stdio: ["ignore", log, log, "ipc", ...deps.fds],
     detached: true,
   });
   closeSync(log);

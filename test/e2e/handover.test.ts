@@ -34,7 +34,8 @@ beforeAll(async () => {
   cpSync(join(REPO, "src"), join(program, "src"), { recursive: true });
   for (const name of ["node_modules", "package.json", "python", "examples"])
     symlinkSync(join(REPO, name), join(program, name));
-  await platform.start();
+  // Two threads: each has a listening socket that outlives it.
+  await platform.start({ MODELPORT_GATEWAY_THREADS: "2" });
   const model = await importModel(platform, "echo", "1.0.0", echo("1"));
   service = await deploy(platform, "echo", [entry(model.id)]);
 });

@@ -9,7 +9,7 @@ import type { GroupId } from "../../core/ids.ts";
 import type { LaunchSpec } from "../../core/launch.ts";
 import type { TracingSettings } from "../../core/tracing.ts";
 import type { Logger } from "../../telemetry/logger.ts";
-import type { InstanceReport } from "../groups.ts";
+import type { DrivenInstance, InstanceReport } from "../groups.ts";
 import { GroupKeeper, instanceIdOf } from "../groups.ts";
 import type { GroupSpec, Runner } from "../runner.ts";
 import { filesIn, leftGroups, listNames, lock, nextNumber, remove, writeJson } from "./files.ts";
@@ -72,7 +72,10 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
         const directory = join(directoryOf(group.id), String(n));
         const spec = launchSpec(group, n, directory, options);
         const logFile = logFileOf(group.id, n);
-        return turns.launch((told) => launchInstance(deps, directory, logFile, spec, told), report);
+        const launch = (told: typeof report): DrivenInstance =>
+          launchInstance(deps, directory, logFile, spec, told);
+        // The trial of an import is one instance, and has a deadline of its own that knows of no turns.
+        return group.serviceId === null ? launch(report) : turns.launch(launch, report);
       },
       save: (spec, next) => {
         mkdirSync(directoryOf(spec.id), { recursive: true, mode: 0o700 });
