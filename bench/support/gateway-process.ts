@@ -2,7 +2,7 @@
  * The gateway as it ships, in a process of its own: token check, limits, metrics and access records on. Told to, it
  * profiles itself between two moments, so that start and warm-up are not in the profile.
  *
- *   node gateway-process.ts FOLDER    → {port};  {profile: "start"} → {done};  {profile: "stop", file} → {done}
+ *   node gateway-process.ts FOLDER [THREADS]    → {port};  {profile: "start"} → {done};  {profile: "stop", file} → {done}
  */
 import { createWriteStream, writeFileSync } from "node:fs";
 import type { Session } from "node:inspector/promises";
@@ -11,9 +11,9 @@ import { runGateway } from "../../src/gateway/main.ts";
 import { systemClock } from "../../src/telemetry/clock.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
 
-const [dir = "."] = process.argv.slice(2);
+const [dir = ".", threads = "1"] = process.argv.slice(2);
 const gateway = await runGateway({
-  listen: { host: "127.0.0.1", port: 0 },
+  listen: { host: "127.0.0.1", port: 0, threads: Number(threads) },
   controlSocket: join(dir, "control.sock"),
   tableFile: join(dir, "table.json"),
   gatewayId: "bench",

@@ -3,6 +3,7 @@
  * the bench started, callers hold a token signed with a key of the bench's own.
  */
 import { generateKeyPairSync, randomUUID, sign } from "node:crypto";
+import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import type { RoutingTable, ServiceRoute } from "../../src/core/routing-table.ts";
@@ -28,7 +29,11 @@ export interface GatewayUnderTest extends Started {
 export const startGateway = async (
   bench: Bench,
   wanted: readonly ServiceWanted[],
+  /** `dir`: below the bench's; for several gateways in one bench. */
+  { threads = 1, dir: below = "" }: { readonly threads?: number; readonly dir?: string } = {},
 ): Promise<GatewayUnderTest> => {
+  const dir = join(bench.dir, below);
+  mkdirSync(dir, { recursive: true });
   const keys = generateKeyPairSync("ed25519");
   const services = wanted.map((service, index): ServiceRoute => {
     const instances = service.ports.map((port, n) => ({
@@ -55,7 +60,7 @@ export const startGateway = async (
     if (request.url?.includes("applied=1")) return;
     response.end(JSON.stringify(table));
   });
-  await new Promise<void>((resolve) => control.listen(join(bench.dir, "control.sock"), resolve));
+  await new Promise<void>((resolve) => control.listen(join(dir, "control.sock"), resolve));
 
   const unsigned = tokenToSign({
     jti: randomUUID(),
@@ -66,7 +71,7 @@ export const startGateway = async (
     iat: Date.now(),
     exp: Date.now() + 3_600_000,
   });
-  const started = await bench.fork(join(import.meta.dirname, "gateway-process.ts"), [bench.dir]);
+  const started = await bench.fork(join(import.meta.dirname, "gateway-process.ts"), [dir, String(threads)]);
   // It listens before it has a table, and refuses predictions until then.
   while (!(await fetch(`http://127.0.0.1:${started.port}/healthz`)).ok) await sleep(20);
   return {
