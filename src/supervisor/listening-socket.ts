@@ -56,23 +56,22 @@ export const bindListeningSocket = async (
 };
 
 const refusalOf = ({ code, message }: NodeJS.ErrnoException, host: string, port: number): StartRefused => {
-  switch (code) {
-    case "EADDRINUSE":
-      return new StartRefused(
-        `Port ${port} on ${host} is taken by another program.`,
-        `Stop that program, or choose another port: MODELPORT_PORT=${port + 1} modelport up`,
-      );
-    case "ENOTSUP":
-      return new StartRefused(
-        "This system cannot spread connections over several threads.",
-        "Leave MODELPORT_GATEWAY_THREADS at 1.",
-      );
-    default:
-      return new StartRefused(
-        `Cannot listen on ${host}:${port}: ${message}.`,
-        "Choose another MODELPORT_HOST or MODELPORT_PORT.",
-      );
+  if (code === "EADDRINUSE") {
+    return new StartRefused(
+      `Port ${port} on ${host} is taken by another program.`,
+      `Stop that program, or choose another port: MODELPORT_PORT=${port + 1} modelport up`,
+    );
   }
+  if (code === "ENOTSUP") {
+    return new StartRefused(
+      "This system cannot spread connections over several threads.",
+      "Leave MODELPORT_GATEWAY_THREADS at 1.",
+    );
+  }
+  return new StartRefused(
+    `Cannot listen on ${host}:${port}: ${message}.`,
+    "Choose another MODELPORT_HOST or MODELPORT_PORT.",
+  );
 };
 
 /** The descriptors of `count` inherited sockets. */
