@@ -13,8 +13,9 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Shared, SharedCount } from "./shared.ts";
 
-/** Of one answer, before its file and again behind it. */
-const MEMORY_PER_ANSWER = 256 * 1024;
+/** What waits in memory before a file is opened, and with what is on its way to the file. */
+const FRONT_BYTES = 256 * 1024;
+const MEMORY_PER_ANSWER = 2 * FRONT_BYTES;
 /** What a chunk costs beside its bytes. */
 const CHUNK_COST = 128;
 const MEMORY_TOTAL = 64 * 1024 * 1024;
@@ -117,7 +118,8 @@ export class AnswerSpool {
     }
     this.#hold(chunk);
     const isAllInFront = this.#back.length === 0 && this.#writing === null && !this.#hasFileBytes;
-    if (isAllInFront && (this.#isRefused || !this.#isMemoryFull)) this.#front.push(chunk);
+    const isRoom = this.#held <= FRONT_BYTES && this.#held === this.#counted;
+    if (isAllInFront && (this.#isRefused || isRoom)) this.#front.push(chunk);
     else this.#back.push(chunk);
     this.#pour();
     this.#isPaused = this.#isFull;
@@ -151,12 +153,9 @@ export class AnswerSpool {
     return this.#readAt < this.#writeAt;
   }
 
-  get #isMemoryFull(): boolean {
-    return this.#held >= MEMORY_PER_ANSWER || this.#held > this.#counted;
-  }
-
   get #isFull(): boolean {
-    return (this.#isRefused || this.#writing !== null) && this.#isMemoryFull;
+    if (!this.#isRefused && this.#writing === null) return false;
+    return this.#held >= MEMORY_PER_ANSWER || this.#held > this.#counted;
   }
 
   // --- memory -----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ const deploy = async (listener: RequestListener): Promise<string> => {
 const large: RequestListener = (asked, response) => void response.end(asked.url === "/quick" ? "ok" : LARGE);
 
 /** A caller that has its answer's head and reads nothing. */
-const askOnly = (transport: "http1" | "http2", id: string): Promise<{ answer: Readable; die(): void }> =>
+const askOnly = (transport: "http1" | "http2", id: string): Promise<{ answer: Readable; die: () => void }> =>
   new Promise((resolve) => {
     const path = `/v1/infers/${id}`;
     const headers = { "x-auth-token": world.token() };
