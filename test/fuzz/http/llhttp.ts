@@ -11,6 +11,8 @@ interface Parser {
   execute(bytes: Buffer): number | (Error & { readonly code?: string });
   finish(): unknown;
   remove(): void;
+  /** Without it the parser is never collected. */
+  close(): void;
   [callback: number]: unknown;
 }
 
@@ -29,12 +31,15 @@ interface HttpCommon {
 const builtin = process as unknown as { getBuiltinModule(name: "_http_common"): HttpCommon };
 const { HTTPParser } = builtin.getBuiltinModule("_http_common");
 
+/** More than the gateway's 128 KB: how large a head may be is its own business, and the two count differently. */
+const HEAD_BYTES_MAX = 256 * 1024;
+
 export const judge = (text: string): Verdict => {
   const requests: { url: string; body: string }[] = [];
   let current = { url: "", body: "" };
   let lateUrl = "";
   const parser = new HTTPParser();
-  parser.initialize(HTTPParser.REQUEST, {}, 128 * 1024, 0);
+  parser.initialize(HTTPParser.REQUEST, {}, HEAD_BYTES_MAX, 0);
   parser[HTTPParser.kOnHeaders] = (_headers: unknown, url: string): void => {
     lateUrl += url;
   };
@@ -59,5 +64,6 @@ export const judge = (text: string): Verdict => {
   };
   const result = parser.execute(Buffer.from(text, "latin1"));
   parser.remove();
+  parser.close();
   return { requests, error: typeof result === "number" ? null : (result.code ?? result.message) };
 };
