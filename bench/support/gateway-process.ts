@@ -16,6 +16,7 @@ const gateway = await runGateway({
   listen: { host: "127.0.0.1", port: 0, threads: Number(threads) },
   controlSocket: join(dir, "control.sock"),
   tableFile: join(dir, "table.json"),
+  spoolDir: join(dir, "answers"),
   gatewayId: "bench",
   bodyBytesMax: 12 * 1024 * 1024,
   predictTimeoutMs: 40_000,

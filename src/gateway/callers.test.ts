@@ -147,8 +147,8 @@ const impatient: Timer = {
   after: (ms, callback) => systemTimer.after(ms === 5_000 ? 50 : ms, callback),
 };
 
-test("a caller that does not read its answer gives way when it holds the last slot, and only then", async () => {
-  world = await createWorld({ timer: impatient });
+test("where answers cannot be put aside, who does not read gives way when it holds the last slot, and only then", async () => {
+  world = await createWorld({ timer: impatient, spoolDir: "/dev/null/answers" });
   const origin = await world.instance((request, response) => {
     if (request.url === "/quick") return void response.end("ok");
     response.end(Buffer.alloc(64 * 1024 * 1024));

@@ -9,6 +9,7 @@ import type { TracingSettings } from "../core/tracing.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { openTracer } from "../telemetry/tracing.ts";
 import type { GroupDeps } from "./admit.ts";
+import { SpoolBudget } from "./answer-spool.ts";
 import { Authenticator, TOKENS_PER_GENERATION } from "./authenticate.ts";
 import type { Certificate } from "./certificate.ts";
 import { createControlProxy } from "./control-proxy.ts";
@@ -26,6 +27,8 @@ import type { Tally } from "./usage.ts";
 export interface FrontSettings {
   /** Control's private Unix socket. */
   readonly controlSocket: string;
+  /** Where answers wait that are larger than memory; of this gateway and those that replace it. */
+  readonly spoolDir: string;
   readonly bodyBytesMax: number;
   /** Longest prediction, waiting and answering included. */
   readonly predictTimeoutMs: number;
@@ -103,6 +106,7 @@ export const openFront = async (settings: FrontSettings, deps: FrontDeps): Promi
     accessLog,
     usage: deps.tally,
     held: new HeldBytes(shared),
+    spool: { dir: settings.spoolDir, budget: new SpoolBudget(shared) },
     tracer,
     metricsToken: settings.metricsToken ?? null,
     clock,

@@ -8,6 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { describeProblems, followCertificate } from "./certificate.ts";
 import type { Certificate, CertificateFiles } from "./certificate.ts";
+import { prepareSpoolDir } from "./answer-spool.ts";
 import { createControlClient } from "./control-client.ts";
 import { Crew } from "./crew.ts";
 import { announce, followTable, loadTable } from "./follow.ts";
@@ -90,8 +91,20 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     const [others, ofControl] = await Promise.all([crew.snapshots(), controlMetrics()]);
     return front.metrics.render(others) + ofControl;
   };
-  const { controlSocket, bodyBytesMax, predictTimeoutMs, metricsToken = null, tracing = null } = options;
-  const settings: FrontSettings = { controlSocket, bodyBytesMax, predictTimeoutMs, metricsToken, tracing };
+  const { controlSocket, spoolDir, bodyBytesMax, predictTimeoutMs } = options;
+  const { metricsToken = null, tracing = null } = options;
+  const settings: FrontSettings = {
+    controlSocket,
+    spoolDir,
+    bodyBytesMax,
+    predictTimeoutMs,
+    metricsToken,
+    tracing,
+  };
+  // Where it cannot be had, answers wait in memory alone.
+  await prepareSpoolDir(spoolDir).catch((error: unknown) =>
+    logger.warn({ err: error }, "no spool for answers"),
+  );
   const certificate = tls?.certificate ?? null;
   const sink = lineSink(options.accessLog, (count) => (front.metrics.recordsDropped += count));
   const front = await openFront(settings, {

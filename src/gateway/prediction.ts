@@ -5,8 +5,10 @@
  *
  * Every exit goes through #abandon (what is held is given back, once) and ends in onClose (the record). A body is
  * gathered before a slot is taken, so a caller that sends slowly costs no instance anything; of a body larger than
- * HELD_PER_REQUEST_MAX that much, the rest is streamed and has to keep coming. Answers are never held: each direction
- * pauses its source while its sink is full.
+ * HELD_PER_REQUEST_MAX that much, the rest is streamed and has to keep coming. What a caller does not take of its answer
+ * is put aside (answer-spool.ts), so a caller that reads slowly costs no instance anything either: the slot is free when
+ * the instance is done, and the rest leaves without it. Where there is no room, each direction pauses its source while
+ * its sink is full.
  *
  * Sent again, to any instance: when no connection came about, and, once, when a *reused* connection was lost before the
  * answer's first byte, right after the request was written: that is the server closing an idle connection in this very
@@ -18,6 +20,8 @@ import type { AppError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Span, Tracer } from "../telemetry/tracing.ts";
 import type { GroupState, InstanceState, Waiter } from "./admit.ts";
+import { AnswerSpool } from "./answer-spool.ts";
+import type { SpoolDeps } from "./answer-spool.ts";
 import { dateLine, requestIdOf, sendError } from "./answer.ts";
 import type { AnswerHead } from "./answer-parser.ts";
 import type { Authenticator, Caller } from "./authenticate.ts";
@@ -40,6 +44,7 @@ export interface PredictionDeps {
   readonly accessLog: AccessLog;
   readonly usage: Tally;
   readonly held: HeldBytes;
+  readonly spool: SpoolDeps;
   readonly tracer: Tracer;
   readonly clock: Clock;
   readonly timer: Timer;
@@ -59,6 +64,8 @@ const RACE_MS = 1_000;
  */
 const PACE_MS = 5_000;
 const PACE_BYTES = 5 * 16 * 1024;
+/** A caller that takes nothing of an answer for so long, when its instance is done, does not want the rest. */
+const TAKE_MS = 30_000;
 
 const ownerOfAnswer = (status: number): Owner =>
   status >= 500 ? "upstream" : status >= 400 ? "client" : "none";
@@ -92,6 +99,10 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   #bytesIn = 0;
   #bytesOut = 0;
   #isReaderWatched = false;
+  /** From when the caller first did not take its answer. */
+  #spool: AnswerSpool | null = null;
+  /** The instance is done, and the rest of its answer leaves as the caller takes it. */
+  #isLeaving = false;
   /** The end of the answer, between onBody and the onComplete that follows at once. */
   #lastChunk: Buffer | null = null;
 
@@ -275,16 +286,25 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     });
   }
 
-  /** The same for a caller that does not read: its answer keeps the slot until the rest has been taken over. */
+  /** The same for a caller that does not read, when no more of its answer can be put aside. */
   #watchReader(bytesBefore: number): void {
     this.#pace?.cancel();
     this.#pace = this.#deps.timer.after(PACE_MS, () => {
       if (this.#phase === "over" || this.#connection === null) return;
-      if (this.#holdsLastSlot && this.#bytesOut - bytesBefore < PACE_BYTES) {
-        this.#cutBy = "client";
-        return this.#exchange.destroy();
-      }
+      const isSlow = this.#spool?.isPaused === true && this.#bytesOut - bytesBefore < PACE_BYTES;
+      if (this.#holdsLastSlot && isSlow) return this.#cut("client");
       this.#watchReader(this.#bytesOut);
+    });
+  }
+
+  /** A rest that nobody takes is not kept. */
+  #watchLeaving(spool: AnswerSpool, takenBefore: number): void {
+    this.#pace?.cancel();
+    this.#pace = this.#deps.timer.after(TAKE_MS, () => {
+      // The last piece of all has the door's own time.
+      if (this.#exchange.isEnded) return;
+      if (spool.taken === takenBefore) return this.#cut("client");
+      this.#watchLeaving(spool, spool.taken);
     });
   }
 
@@ -323,11 +343,20 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   onAnswer(chunk: Buffer, isLast: boolean): void {
     this.#bytesOut += chunk.length;
     if (isLast) this.#lastChunk = chunk;
-    else if (!this.#exchange.write(chunk)) {
+    else if (this.#spool === null) {
+      if (!this.#exchange.write(chunk)) this.#spool = this.#openSpool();
+    } else if (!this.#spool.add(chunk)) {
       this.#connection?.pause();
       if (!this.#isReaderWatched) this.#watchReader(this.#bytesOut);
       this.#isReaderWatched = true;
     }
+  }
+
+  #openSpool(): AnswerSpool {
+    return new AnswerSpool(this.#deps.spool, this.#exchange, {
+      onRoom: () => this.#connection?.resume(),
+      onLost: () => this.#cut("platform"),
+    });
   }
 
   onRead(): void {
@@ -336,7 +365,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
 
   /** The caller takes bytes again. */
   onDrain(): void {
-    this.#connection?.resume();
+    this.#spool?.onDrain();
   }
 
   onComplete(): void {
@@ -344,7 +373,12 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#phase = "over";
     this.#instance?.answered();
     this.#release(true);
-    this.#exchange.end(this.#lastChunk);
+    const spool = this.#spool;
+    if (spool === null) return this.#exchange.end(this.#lastChunk);
+    this.#pace?.cancel();
+    this.#isLeaving = true;
+    if (!spool.isEmpty) this.#watchLeaving(spool, spool.taken);
+    spool.end(this.#lastChunk);
   }
 
   onFailure(failure: UpstreamFailure): void {
@@ -405,6 +439,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
   #abandon(): void {
     this.#phase = "over";
     this.#pace?.cancel();
+    this.#spool?.destroy();
     const connection = this.#connection;
     this.#connection = null;
     connection?.destroy();
@@ -421,8 +456,7 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#error = error;
     if (this.#exchange.isHeadSent) {
       // The head has promised another answer; only a cut connection tells the caller that it did not come.
-      this.#cutBy = error.owner;
-      return this.#exchange.destroy();
+      return this.#cut(error.owner);
     }
     const { clock } = this.#deps;
     const retryAfter = retryAfterSeconds === null ? "" : `Retry-After: ${retryAfterSeconds}\r\n`;
@@ -435,12 +469,15 @@ export class Prediction implements Waiter, UpstreamListener, ExchangeListener {
     this.#exchange.resumeBody();
   }
 
+  /** Ends an answer whose head is sent. */
+  #cut(by: Owner): void {
+    this.#cutBy = by;
+    this.#exchange.destroy();
+  }
+
   #onDeadline(): void {
-    if (this.#exchange.isEnded) {
-      // The answer is complete and the caller does not read it.
-      this.#cutBy = "client";
-      return this.#exchange.destroy();
-    }
+    // The answer is complete and the caller does not read it.
+    if (this.#exchange.isEnded || this.#isLeaving) return this.#cut("client");
     const limitMs = this.#deps.predictTimeoutMs;
     if (this.#instance !== null && this.#phase === "gathered" && this.#sentAt > 0 && this.#headAt === 0) {
       this.#instance.failed("timeout");

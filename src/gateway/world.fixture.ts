@@ -145,6 +145,8 @@ export interface World {
   readonly control: FakeControl;
   readonly port: number;
   readonly records: AccessRecord[];
+  /** The gateway's directory for answers that wait. */
+  readonly spoolDir: string;
   /** Starts an instance; returns its origin. It ends with the world. */
   instance(listener: RequestListener): Promise<string>;
   token(payload?: Partial<TokenPayload> & { readonly project?: string }): string;
@@ -211,6 +213,7 @@ export const createWorld = async (
       listen: { host: "127.0.0.1", port, threads: defaultThreads },
       controlSocket: join(dir, "control.sock"),
       tableFile: join(dir, "table.json"),
+      spoolDir: join(dir, "answers"),
       gatewayId: "gateway-under-test",
       bodyBytesMax: 1024 * 1024,
       predictTimeoutMs: 10_000,
@@ -241,6 +244,7 @@ export const createWorld = async (
     control,
     port,
     records,
+    spoolDir: join(dir, "answers"),
     identity,
     token: (payload = {}) => mint({ ...base(), project: PROJECT, ...payload }),
     domainToken: () => mint(base()),
