@@ -42,7 +42,7 @@ export const startGateway = async (
     tls: readTls(config.tls),
     controlSocket: join(run, "control.sock"),
     tableFile: join(run, "gateway-table.json"),
-    spoolDir: join(run, "answers"),
+    spoolDir: join(config.dataDir, "spool"),
     gatewayId: seat.id,
     replaces: seat.replaces,
     bodyBytesMax: config.bodyBytesMax,
