@@ -104,6 +104,28 @@ describe("an update", () => {
   const serving = one("a", {}, 1);
   const wanted = one("b", {}, 2);
 
+  test("sends nothing to a revision of which one version never was ready because the update itself gave an old instance up", () => {
+    const two = {
+      number: 2,
+      entries: [
+        entry("b", { weight: 50, instanceCount: 1, maxUnavailable: 1 }),
+        entry("c", { weight: 50, instanceCount: 1 }),
+      ],
+    };
+    const given = input({
+      serving,
+      wanted: two,
+      seen: { a: { ready: 1 }, b: { ready: 1 }, c: { starting: 1 } },
+    });
+    expect(planRollout(given).weights).toEqual(new Map([[gid("a"), 100]]));
+    const lost = input({
+      serving,
+      wanted: two,
+      seen: { a: { ready: 0 }, b: { ready: 1 }, c: { starting: 1 } },
+    });
+    expect(planRollout(lost).weights).toEqual(new Map([[gid("b"), 100]]));
+  });
+
   test("keeps the old instances until new ones are ready", () => {
     const plan = planRollout(input({ serving, wanted, seen: { a: { ready: 2 } } }));
     expect(plan.replicas).toEqual(

@@ -181,17 +181,23 @@ const survey = (input: RolloutInput) => {
   const servingCount = sum(previous.values());
   const eachHasOne = wanted.entries.every((e) => e.weight === 0 || seen(input, e.groupId).ready > 0);
   const oldReady = sum([...previous].map(([id, count]) => Math.min(seen(input, id).ready, count)));
+  const base = Math.max(wantedCount, servingCount);
+  const unavailable = sum(
+    wanted.entries.map((e) => resolveShare(e.maxUnavailable, e.instanceCount, Math.floor)),
+  );
+  /** Ready instances that are not given up. */
+  const floor = Math.max(0, base - unavailable);
+  /** Instances the update itself may give up do not show that the old revision cannot carry the traffic. */
+  const isOldShort = oldReady < Math.max(1, Math.min(servingCount, floor));
   /** Whether the wanted revision may take traffic; see the header. */
-  const open = serving === null || eachHasOne || oldReady < servingCount;
-  return { serving, target, previous, strays, base: Math.max(wantedCount, servingCount), wantedCount, open };
+  const open = serving === null || eachHasOne || isOldShort;
+  return { serving, target, previous, strays, base, floor, wantedCount, open };
 };
 
 const planReplicas = (input: RolloutInput): Map<GroupId, number> => {
-  const { target, previous, strays, base, open } = survey(input);
+  const { target, previous, strays, base, floor, open } = survey(input);
   const entries = input.wanted.entries;
   const surge = sum(entries.map((e) => Math.max(1, resolveShare(e.maxSurge, e.instanceCount, Math.ceil))));
-  const unavailable = sum(entries.map((e) => resolveShare(e.maxUnavailable, e.instanceCount, Math.floor)));
-  const floor = Math.max(0, base - unavailable);
 
   // What may serve now: all old capacity, and the new groups' as soon as they may take traffic.
   const isNew = (id: GroupId): boolean => !previous.has(id);
