@@ -135,8 +135,9 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
 
   const { tableFile, replaces = [] } = options;
   const apply = async (next: Parameters<typeof table.apply>[0]): Promise<void> => {
-    table.apply(next);
+    // This thread last: its version is what control is told, and speaks for all.
     await crew.apply(next);
+    table.apply(next);
   };
   const follow = { table, apply, control, clock, logger, metrics, tableFile, gatewayId, replaces };
   await loadTable(follow);
