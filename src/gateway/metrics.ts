@@ -57,7 +57,6 @@ export interface MetricsSnapshot {
     readonly version: string;
     readonly counted: Counts;
   }[];
-  readonly recordsDropped: number;
   readonly spans: Tracer["counts"];
   readonly delay: LoopDelay;
 }
@@ -77,6 +76,7 @@ export class Metrics {
   readonly #other = new Series();
   readonly #process: ProcessMetrics;
   readonly #controlReachable: SharedCount;
+  /** Of all threads: the first one writes for the others. */
   recordsDropped = 0;
 
   /** Connections of all threads; set by the composition once there is a listener. */
@@ -129,11 +129,9 @@ export class Metrics {
       version,
       counted: { counts, buckets, sumMs },
     }));
-    const { recordsDropped, spans } = this;
     return {
       series,
-      recordsDropped,
-      spans: spans ?? { exported: 0, failed: 0 },
+      spans: this.spans ?? { exported: 0, failed: 0 },
       delay: this.#process.delay(),
     };
   }
@@ -156,7 +154,7 @@ export class Metrics {
       "counter",
       "Access records lost to a slow log.",
     );
-    out.sample(others.reduce((sum, one) => sum + one.recordsDropped, this.recordsDropped));
+    out.sample(this.recordsDropped);
     const { spans } = this;
     if (spans !== null) {
       out.family(
