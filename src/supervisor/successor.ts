@@ -3,7 +3,7 @@
  * until the platform is its own. The order, and who serves at each point:
  *
  *   predecessor                          successor
- *   succeed{port,url} ─────────────────► checks the program and its settings, starts a gateway on the shared socket
+ *   succeed{port,…} ───────────────────► checks the program and its settings, starts a gateway on the shared sockets
  *                     ◄───────────────── gatewayReady       both gateways accept
  *   ends control, instances go on
  *   controlEnded      ─────────────────► starts control, which adopts the instances
