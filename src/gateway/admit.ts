@@ -43,6 +43,11 @@ export interface GroupDeps extends UpstreamDeps {
   readonly onHealth?: (instance: InstanceState, before: Health) => void;
   /** Hears what requests showed of an instance, where another thread's belief is the one that counts. */
   readonly onSignal?: (instance: InstanceState, signal: Signal) => void;
+  /**
+   * Hears when a slot is given back to a group that has left the table. The group may be back by now, under the same id
+   * and with the same instance, and somebody may wait there for this slot.
+   */
+  readonly onLateRelease?: (groupId: string) => void;
 }
 
 export class InstanceState implements Load, Probed {
@@ -249,7 +254,8 @@ export class GroupState {
       this.#heldMs = this.#heldMs === 0 ? heldMs : this.#heldMs * 0.9 + heldMs * 0.1;
       if (this.#waiting.size > 0) this.#drain.completed(this.#deps.monotonicMs());
     }
-    this.#admitWaiting();
+    if (this.#isRetired) this.#deps.onLateRelease?.(this.id);
+    else this.#admitWaiting();
   }
 
   /** Every slot is taken, as far as instances may be given requests now. */

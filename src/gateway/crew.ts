@@ -61,8 +61,8 @@ export interface CrewDeps {
   readonly timer: Timer;
   readonly sink: LineSink;
   readonly onInvocations: (counted: Invocations) => void;
-  /** What main believes of the instance after the signal; null when it has no such instance. */
-  readonly onSignal: (key: string, signal: Signal) => Health | null;
+  /** What the first thread believes of the instance after the signal. */
+  readonly onSignal: (key: string, signal: Signal) => Health;
   readonly scrape: () => Promise<string>;
 }
 
@@ -131,7 +131,7 @@ class Member {
       case "signal": {
         // Answered always: what the thread made of the signal by itself may not be what was made of it here.
         const health = this.#deps.onSignal(message.key, message.signal);
-        if (health !== null) this.tell({ news: "health", key: message.key, health });
+        this.tell({ news: "health", key: message.key, health });
         return;
       }
       case "scrape":

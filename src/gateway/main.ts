@@ -125,11 +125,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     timer,
     sink,
     onInvocations: (counted) => usage.tally.merge(counted),
-    onSignal: (key, signal) => {
-      const instance = table.instance(key);
-      instance?.hear(signal);
-      return instance?.health ?? null;
-    },
+    onSignal: (key, signal) => table.hear(key, signal),
     scrape,
   });
 

@@ -10,6 +10,8 @@ import { GroupState } from "./admit.ts";
 import type { GroupDeps, InstanceState } from "./admit.ts";
 import { chooseByWeight, nextPoint } from "./choose.ts";
 import { Prober } from "./health.ts";
+import { FRESH } from "./health-state.ts";
+import type { Health, Signal } from "./health-state.ts";
 import { unshared } from "./shared.ts";
 import type { UpstreamDeps } from "./upstream.ts";
 
@@ -76,7 +78,12 @@ export class Table {
 
   constructor(deps: TableDeps) {
     const prober = new Prober(deps);
-    this.#deps = { shared: unshared(), watch: (instance) => prober.watch(instance), ...deps };
+    this.#deps = {
+      shared: unshared(),
+      watch: (instance) => prober.watch(instance),
+      onLateRelease: (id) => this.#groups.get(id)?.wake(),
+      ...deps,
+    };
   }
 
   /** Null until a table was applied. */
@@ -103,6 +110,17 @@ export class Table {
       if (found !== undefined) return found;
     }
     return undefined;
+  }
+
+  /**
+   * What is believed of an instance after another thread has learnt something of it. One that is not in the table has
+   * left it, or comes with the table that is being applied, here last of all threads: it will be believed fresh here,
+   * so what the other thread made of it must not outlast that.
+   */
+  hear(key: string, signal: Signal): Health {
+    const instance = this.instance(key);
+    instance?.hear(signal);
+    return instance?.health ?? FRESH;
   }
 
   /** Another thread has rung: a slot may be free for a waiter of this one. */
@@ -137,7 +155,7 @@ export class Table {
       }
     }
     for (const group of before.values()) if (!groups.has(group.id)) group.retire();
-    for (const group of before.values()) group.wake();
+    for (const group of new Set([...before.values(), ...groups.values()])) group.wake();
   }
 
   /** Ends the probes and closes idle connections to all instances. */
