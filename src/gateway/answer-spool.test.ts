@@ -81,7 +81,8 @@ test("keeps every byte in order, however caller and instance take turns, and giv
         const one = setUp(writes < 6 ? fullAfter(writes) : {});
         const sent: Buffer[] = [];
         for (const what of turns) {
-          if (what === "settle") await new Promise((resolve) => setTimeout(resolve, 1));
+          // The disk gets a turn: one question to it and its answer.
+          if (what === "settle") await readdir(dir);
           else if ("take" in what) one.take(what.take);
           else {
             const chunk = piece(what.add);
