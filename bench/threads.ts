@@ -13,6 +13,7 @@ import { cpuNs, describeMachine, median, runBench } from "./support/bench.ts";
 import type { Bench } from "./support/bench.ts";
 import { SMALL_BODY, startGateway } from "./support/gateway.ts";
 import { wrk } from "./support/wrk.ts";
+import type { WrkResult } from "./support/wrk.ts";
 
 const { values: options } = parseArgs({
   options: { seconds: { type: "string", default: "4" }, rounds: { type: "string", default: "5" } },
@@ -24,11 +25,8 @@ const SLOTS = 8;
 const SERVICE_MS = 5;
 const WARM_UP_SECONDS = 8;
 
-interface Sample {
-  readonly perSecond: number;
+interface Sample extends WrkResult {
   readonly cpuUs: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
 }
 
 const instance = async (bench: Bench, serviceMs: number): Promise<number> => {

@@ -40,7 +40,7 @@ export interface GroupDeps extends UpstreamDeps {
   /** Begins to probe an instance. */
   readonly watch: (instance: Probed) => Watch;
   /** Hears every change of belief. */
-  readonly onHealth?: (instance: InstanceState, before: Health) => void;
+  readonly onHealth?: (instance: InstanceState) => void;
   /** Hears what requests showed of an instance, where another thread's belief is the one that counts. */
   readonly onSignal?: (instance: InstanceState, signal: Signal) => void;
   /**
@@ -128,12 +128,11 @@ export class InstanceState implements Load, Probed {
   }
 
   believe(health: Health): void {
-    const before = this.#health;
-    if (health === before || this.#isGone) return;
+    if (health === this.#health || this.#isGone) return;
     this.#health = health;
     this.allowed = allowedOf(health);
     this.rank = rankOf(health);
-    this.#deps.onHealth?.(this, before);
+    this.#deps.onHealth?.(this);
     this.#onOpen();
   }
 

@@ -38,7 +38,9 @@ export interface FrontSettings {
   readonly tracing?: TracingSettings | null;
 }
 
-export interface FrontDeps extends Partial<Pick<GroupDeps, "watch" | "onHealth" | "onSignal">> {
+export interface FrontDeps {
+  /** Who probes instances, and who hears what is learnt of them. */
+  readonly learning: Partial<Pick<GroupDeps, "watch" | "onHealth" | "onSignal">>;
   readonly certificate: Certificate | null;
   readonly shared: Shared;
   readonly clock: Clock;
@@ -80,15 +82,7 @@ export interface Front {
 
 export const openFront = async (settings: FrontSettings, deps: FrontDeps): Promise<Front> => {
   const { clock, logger, timer, shared } = deps;
-  const { watch, onHealth, onSignal } = deps;
-  const table = new Table({
-    timer,
-    monotonicMs: () => clock.monotonicMs(),
-    shared,
-    ...(watch === undefined ? {} : { watch }),
-    ...(onHealth === undefined ? {} : { onHealth }),
-    ...(onSignal === undefined ? {} : { onSignal }),
-  });
+  const table = new Table({ timer, monotonicMs: () => clock.monotonicMs(), shared, ...deps.learning });
   const metrics = new Metrics({ table, clock, shared });
   const tracer = await openTracer(settings.tracing ?? null, "gateway", {
     clock,

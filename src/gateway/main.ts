@@ -116,7 +116,7 @@ export const runGateway = async (options: GatewayOptions): Promise<Gateway> => {
     sink,
     tally: usage.tally,
     scrape,
-    onHealth: ({ key, health }) => crew.believe(key, health),
+    learning: { onHealth: ({ key, health }) => crew.believe(key, health) },
   });
   const { table, metrics } = front;
   const crew = new Crew({

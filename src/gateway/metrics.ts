@@ -61,9 +61,6 @@ export interface MetricsSnapshot {
   readonly delay: LoopDelay;
 }
 
-/** Where requests to ids that are not in the table are counted. */
-const OTHER = "other";
-
 interface ServiceSeries {
   /** By model version; "" where no version was chosen. */
   readonly versions: Map<string, Series>;
@@ -177,7 +174,7 @@ export class Metrics {
   }
 
   get #all(): [service: string, version: string, series: Series][] {
-    const all: [service: string, version: string, series: Series][] = [[OTHER, "", this.#other]];
+    const all: [service: string, version: string, series: Series][] = [["other", "", this.#other]];
     for (const [id, service] of this.#services) {
       for (const [version, series] of service.versions) all.push([id, version, series]);
     }

@@ -24,13 +24,13 @@ const ROW_HEADER = KEY_WORDS + 1;
 export class SharedRows {
   readonly memory: SharedArrayBuffer;
   /** Cells each row has. */
-  readonly width: number;
+  readonly #width: number;
   readonly #cells: Int32Array;
 
   /** `memory`: that of another thread's rows; new memory where absent. */
   constructor(width: number, memory?: SharedArrayBuffer) {
     const words = HEADER + ROWS_MAX * (ROW_HEADER + width);
-    this.width = width;
+    this.#width = width;
     this.memory = memory ?? new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT);
     this.#cells = new Int32Array(this.memory);
   }
@@ -58,7 +58,7 @@ export class SharedRows {
       }
       cells.set(words, free);
       cells[free + CLAIMS] = 1;
-      cells.fill(0, free + ROW_HEADER, free + ROW_HEADER + this.width);
+      cells.fill(0, free + ROW_HEADER, free + ROW_HEADER + this.#width);
       return free + ROW_HEADER;
     });
   }
@@ -111,7 +111,7 @@ export class SharedRows {
   }
 
   #row(index: number): number {
-    return HEADER + index * (ROW_HEADER + this.width);
+    return HEADER + index * (ROW_HEADER + this.#width);
   }
 
   /** Held for microseconds, when tables change; threads that share it end together, so nobody leaves it locked. */

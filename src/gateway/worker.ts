@@ -39,8 +39,10 @@ const opening = openFront(settings, {
       tell({ told: "scrape", id: lastScrape });
     }),
   // The first thread probes, and believes on behalf of all; here belief only runs ahead of it.
-  watch: () => ({ hurry: () => undefined, stop: () => undefined }),
-  onSignal: (instance, signal) => tell({ told: "signal", key: instance.key, signal }),
+  learning: {
+    watch: () => ({ hurry: () => undefined, stop: () => undefined }),
+    onSignal: (instance, signal) => tell({ told: "signal", key: instance.key, signal }),
+  },
 });
 
 const tellInvocations = (): void => {
