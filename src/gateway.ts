@@ -12,10 +12,11 @@ import { appendToLog } from "./telemetry/log-file.ts";
 import { createLogger } from "./telemetry/logger.ts";
 
 /**
- * How long a gateway whose place is taken keeps idle connections: callers that use theirs often get their next answer
- * with `Connection: close` and lose no request to a connection that closes as they send it.
+ * How long a gateway that ends keeps idle connections: callers that use theirs often get their next answer with
+ * `Connection: close` and lose no request to a connection that closes as they send it. Shorter where nobody takes the
+ * gateway's place: `down` waits for it as long as any caller keeps a connection.
  */
-const IDLE_GRACE_MS = 3_000;
+const IDLE_GRACE_MS = { replaced: 3_000, over: 1_000 };
 
 /** The certificate to start with; one that cannot be served stops the start, with everything that is wrong. */
 const readTls = (
@@ -55,7 +56,7 @@ export const startGateway = async (
   });
   return {
     close: async ({ isReplaced }) => {
-      await gateway.close({ idleGraceMs: isReplaced ? IDLE_GRACE_MS : 0 });
+      await gateway.close({ idleGraceMs: isReplaced ? IDLE_GRACE_MS.replaced : IDLE_GRACE_MS.over });
       accessLog.end();
       await finished(accessLog);
     },

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { RoleName } from "../../src/supervisor/state.ts";
 import { isAlive, self } from "../../src/telemetry/process-identity.ts";
+import { outcomes, startLoad as startCallers } from "../support/callers.ts";
 import { canMount, smallDisk } from "../support/full-disk.ts";
 import { Load } from "../support/load.ts";
 import type { Outcome } from "../support/load.ts";
@@ -372,8 +373,11 @@ it.skipIf(!canMount)(
 const clockFile = (): string => join(elsewhere, "clock");
 const setClock = (text: string): void => writeFileSync(clockFile(), `${text}\n`);
 
-it("kill -9 of the supervisor: requests in hand end well; the next start adopts the instances", async () => {
+it("kill -9 of the supervisor: requests in hand and kept connections end well; the next start adopts the instances", async () => {
   await startLoad();
+  const url = new URL(`/v1/infers/${id}`, platform.state.url);
+  const kept = startCallers({ url, token: await platform.token(), kept: 8, fresh: 0, body: { n: 1 } });
+  await until("answers on kept connections", () => kept.sent.length >= 40);
   const pids = instances();
   const roles = Object.values(platform.state.roles);
   const { port } = platform.state;
@@ -386,6 +390,11 @@ it("kill -9 of the supervisor: requests in hand end well; the next start adopts 
       ).toEqual([]);
     },
   );
+  // A kept connection says with its last answer that it ends, so none is closed under its caller's next request.
+  const { "kept 200": answered, "kept ECONNREFUSED": refused, ...lost } = outcomes(await kept.stop());
+  expect(lost).toEqual({});
+  expect(answered).toBeGreaterThan(40);
+  expect(refused).toBeGreaterThan(0);
   expect(instances()).toEqual(pids);
   setClock("+0");
   await platform.start({ ...fakeClock(), MODELPORT_PORT: String(port) });
