@@ -1,7 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 // Two projects: `unit` is what every commit runs (no network, no Python packages, seconds);
-// `system` starts real processes, databases and Python environments, one file at a time.
+// `system` starts real processes, databases and Python environments, one file at a time; `engines` does so with the heavy
+// frameworks (TensorFlow, PyTorch, Spark, MXNet, MindSpore), gigabytes of downloads that `npm test` leaves out.
 export default defineConfig({
   test: {
     projects: [
@@ -24,6 +25,17 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 180_000,
           hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: "engines",
+          include: ["test/engines/**/*.test.ts"],
+          pool: "forks",
+          maxWorkers: 1,
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 1_800_000,
         },
       },
     ],

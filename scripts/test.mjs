@@ -1,13 +1,14 @@
 /**
- * `npm test`: every check and every test there is, in every runner, and one line at the end that sums them up:
- * `N passed, N failed, N skipped`. Started by bootstrap.mjs, which has seen to the packages.
+ * `npm test [SUITE…]`: every check and every test but those of the heavy engines, in every runner, or the suites named,
+ * and one line at the end that sums them up: `N passed, N failed, N skipped`. Started by bootstrap.mjs, which has seen
+ * to the packages.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CHECKS, run, runChecks } from "./checks.mjs";
-import { root } from "./runtime.mjs";
+import { fail, root } from "./runtime.mjs";
 import { readUnittest, readVitest } from "./results.ts";
 
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -51,9 +52,14 @@ const NEEDS = [
   { what: "ps", packages: ["procps"], isThere: () => works("ps", "--version") },
 ];
 
+/** What the engines need beyond that. */
+const NEEDS_OF_ENGINES = [
+  { what: "Java 17", packages: ["openjdk-17-jre-headless"], isThere: () => works("java", "-version") },
+];
+
 /** Installs what is missing where we may (Debian, root); says what is missing where we may not. */
-const ensureMachine = () => {
-  const missing = NEEDS.filter((need) => !need.isThere());
+const ensureMachine = (needs) => {
+  const missing = needs.filter((need) => !need.isThere());
   if (missing.length === 0) return;
   const names = missing.map((need) => need.what).join(", ");
   if (!existsSync("/etc/debian_version") || process.getuid?.() !== 0) {
@@ -101,13 +107,29 @@ const python = async () => {
   add("python", readUnittest(output, ok));
 };
 
-ensureMachine();
-heading("Checks");
-const failedChecks = await runChecks(CHECKS);
-add("checks", { passed: CHECKS.length - failedChecks.length, failed: failedChecks.length, skipped: 0 });
-await vitest("unit");
-await vitest("system");
-await python();
+const checks = async () => {
+  heading("Checks");
+  const failed = await runChecks(CHECKS);
+  add("checks", { passed: CHECKS.length - failed.length, failed: failed.length, skipped: 0 });
+};
+
+const SUITES = {
+  checks,
+  unit: () => vitest("unit"),
+  system: () => vitest("system"),
+  python,
+  engines: () => vitest("engines"),
+};
+const USUAL = ["checks", "unit", "system", "python"];
+
+const named = process.argv.slice(2);
+const unknown = named.filter((name) => !Object.hasOwn(SUITES, name));
+if (unknown.length > 0) {
+  fail(`There is no suite ${unknown.join(", ")}.`, `Use one or more of ${Object.keys(SUITES).join(", ")}.`);
+}
+const suites = named.length > 0 ? named : USUAL;
+ensureMachine(suites.includes("engines") ? [...NEEDS, ...NEEDS_OF_ENGINES] : NEEDS);
+for (const name of suites) await SUITES[name]();
 
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exit(total.failed === 0 ? 0 : 1);
