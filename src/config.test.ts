@@ -34,3 +34,28 @@ test("every violation comes at once, unknown names included", () => {
     "MODELPORT_TYPO",
   ]);
 });
+
+test("a setting that is empty is one that is not set", () => {
+  expect(readConfig({ MODELPORT_PORT: "", MODELPORT_TLS_CERT_FILE: "", MODELPORT_PYTHON: "" })).toMatchObject(
+    {
+      ok: true,
+      config: { port: 8080, tls: null, python: null },
+    },
+  );
+});
+
+test("what a wrong setting may be is said in words", () => {
+  const read = readConfig({
+    MODELPORT_GATEWAY_THREADS: "99",
+    MODELPORT_PREDICT_TIMEOUT_MS: "1",
+    MODELPORT_LOG_LEVEL: "loud",
+    MODELPORT_ERROR_INFO: "maybe",
+  });
+  if (read.ok) throw new Error("it was accepted");
+  expect(read.problems.map((p) => `${p.path} ${p.message}`).toSorted()).toEqual([
+    'MODELPORT_ERROR_INFO is "maybe": must be true or false',
+    'MODELPORT_GATEWAY_THREADS is "99": must be at most 64',
+    'MODELPORT_LOG_LEVEL is "loud": must be one of trace, debug, info, warn, error',
+    'MODELPORT_PREDICT_TIMEOUT_MS is "1": must be at least 100',
+  ]);
+});

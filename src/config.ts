@@ -132,10 +132,26 @@ const toolEnvironment = (env: Readonly<Record<string, string | undefined>>): Rec
   return result;
 };
 
+/** A setting that is empty is one that is not set: files of variables and `docker -e NAME=` have no other way to say so. */
+const withoutEmptySettings = (given: Readonly<Record<string, string | undefined>>) =>
+  Object.fromEntries(
+    Object.entries(given).filter(([name, value]) => value !== "" || !name.startsWith("MODELPORT_")),
+  );
+
+/** The bounds of numbers in our words; what the schema says itself is already one of them. */
+const wording = (issue: z.core.$ZodIssue): string => {
+  if (issue.code === "too_big") return `must be at most ${issue.maximum}`;
+  if (issue.code === "too_small") return `must be at least ${issue.minimum}`;
+  if (issue.code === "invalid_value" && issue.message.startsWith("Invalid"))
+    return `must be one of ${issue.values.join(", ")}`;
+  return issue.message;
+};
+
 /** Reads the settings. On failure every violation comes back, named by its variable. */
 export const readConfig = (
-  env: Readonly<Record<string, string | undefined>> = process.env,
+  given: Readonly<Record<string, string | undefined>> = process.env,
 ): { ok: true; config: Config } | { ok: false; problems: readonly Problem[] } => {
+  const env = withoutEmptySettings(given);
   // Every name present, if only as undefined: zod calls a missing key wrong before it asks for its default.
   const parsed = schema.safeParse(
     Object.fromEntries(Object.keys(schema.shape).map((name) => [name, env[name]])),
@@ -152,7 +168,7 @@ export const readConfig = (
       problems.push({
         path: name,
         // A secret is not repeated where logs may keep it.
-        message: `is ${name === "MODELPORT_METRICS_TOKEN" ? "not usable" : JSON.stringify(env[name])}: ${issue.message}`,
+        message: `is ${name === "MODELPORT_METRICS_TOKEN" ? "not usable" : JSON.stringify(env[name])}: ${wording(issue)}`,
         fix: "see docs/operations.md",
       });
     }
