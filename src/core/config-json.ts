@@ -4,7 +4,8 @@
  * misspelt response types, as the guide's own samples have them) is a warning, because such packages do run elsewhere.
  */
 import type { Problem } from "./errors.ts";
-import { AVAILABLE_ENGINES, KNOWN_MODEL_TYPES, isAvailable, runtimesOf } from "./engines.ts";
+import { AVAILABLE_ENGINES, KNOWN_MODEL_TYPES, isAvailable } from "./engines.ts";
+import { runtimesOf } from "./runtimes.ts";
 import { childPath, readJson } from "./json-text.ts";
 import { nearest } from "./nearest.ts";
 

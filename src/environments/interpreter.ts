@@ -26,17 +26,29 @@ print(json.dumps({"command": sys.executable, "executable": base, "major": sys.ve
   "version": platform.python_version(), "implementation": platform.python_implementation(), "platform": sysconfig.get_platform()}))
 `;
 
-interface Probed {
-  readonly command: string;
-  readonly executable: string;
+/** An interpreter as it describes itself. */
+export interface Probed extends Interpreter {
   readonly major: number;
-  readonly minor: number;
-  readonly version: string;
   readonly implementation: string;
-  readonly platform: string;
 }
 
 const INSTALL = "Install Python 3.9 or later, or set MODELPORT_PYTHON to its path.";
+
+/** What a program says it is; null when it does not work or is no Python. */
+export const probeInterpreter = async (
+  program: string,
+  run: (program: string, args: readonly string[]) => Promise<Finished>,
+): Promise<Probed | null> => {
+  const { code, stdout } = await run(program, ["-c", PROBE]);
+  if (code !== 0) return null;
+  try {
+    const probed = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Probed;
+    // Python cannot name itself when there is no PATH; then it cannot be used as a program either.
+    return probed.command === "" || probed.executable === "" ? null : probed;
+  } catch {
+    return null;
+  }
+};
 
 /** Looks at the named interpreter, or at python3 and python on the PATH. */
 export const findInterpreter = async (
@@ -46,27 +58,10 @@ export const findInterpreter = async (
 ): Promise<InterpreterSearch> => {
   const seen: string[] = [];
   for (const program of named === null ? ["python3", "python"] : [named]) {
-    const { code, stdout } = await run(program, ["-c", PROBE]);
-    if (code !== 0) continue;
-    let probed: Probed;
-    try {
-      probed = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Probed;
-    } catch {
-      continue;
-    }
-    // Python cannot name itself when there is no PATH; then it cannot be used as a program either.
-    if (probed.command === "" || probed.executable === "") continue;
+    const probed = await probeInterpreter(program, run);
+    if (probed === null) continue;
     if (probed.major === 3 && probed.minor >= oldestMinor && probed.implementation === "CPython")
-      return {
-        ok: true,
-        interpreter: {
-          command: probed.command,
-          executable: probed.executable,
-          version: probed.version,
-          minor: probed.minor,
-          platform: probed.platform,
-        },
-      };
+      return { ok: true, interpreter: probed };
     seen.push(`${probed.executable} is ${probed.implementation} ${probed.version}`);
   }
   if (seen.length > 0) return { ok: false, message: `${seen.join("; ")}. ${INSTALL}` };

@@ -14,15 +14,16 @@ import { access, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../core/clock.ts";
-import { OLDEST_PYTHON_MINOR, engineSet, pythonOfRuntime } from "../core/engines.ts";
+import type { EngineSet } from "../core/engines.ts";
+import { chooseRuntime, runtimeNamed } from "../core/runtimes.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { identify, isAlive, parseIdentity, self, sendSignal } from "../telemetry/process-identity.ts";
 import { acquireBuildLock } from "./build-lock.ts";
 import { runCommand } from "./command.ts";
 import type { Finished } from "./command.ts";
 import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
-import { findInterpreter } from "./interpreter.ts";
-import type { Interpreter, InterpreterSearch } from "./interpreter.ts";
+import type { Interpreter } from "./interpreter.ts";
+import { Interpreters } from "./interpreters.ts";
 import { planRequirements } from "./plan.ts";
 import { requirementOf } from "./requirements.ts";
 import type { Requirement } from "./requirements.ts";
@@ -101,10 +102,16 @@ class DirectoryEnvironments implements Environments {
   private readonly scratch: string;
   private readonly flights = new Map<string, Flight>();
   private readonly handedOut = new Map<string, number>();
-  private search: Promise<InterpreterSearch> | null = null;
+  private readonly interpreters: Interpreters;
 
   constructor(deps: EnvironmentsDeps) {
     this.deps = deps;
+    this.interpreters = new Interpreters({
+      named: deps.machinePython,
+      environment: deps.environment,
+      fetched: join(deps.tools, "pythons"),
+      probe: (program, args) => this.probe(program, args),
+    });
     this.scratch = join(deps.root, SCRATCH);
   }
 
@@ -115,10 +122,9 @@ class DirectoryEnvironments implements Environments {
   ): Promise<EnvironmentOutcome> {
     const began = this.deps.clock.monotonicMs();
     signal.throwIfAborted();
-    const found = await this.interpreter();
+    const found = await this.stand(request);
     if (!found.ok) return { kind: "refused", message: found.message, problems: [], logTail: "" };
-    const { interpreter } = found;
-    const set = engineSet(request.engine, interpreter.minor, { mac: process.platform === "darwin" });
+    const { interpreter, set } = found;
     const named = request.dependencies.map((dependency) =>
       requirementOf(dependency, request.wheels, (path) => pathToFileURL(path).href),
     );
@@ -130,7 +136,7 @@ class DirectoryEnvironments implements Environments {
     );
     this.handedOut.set(key, this.deps.clock.now());
     const warnings = [
-      ...runtimeWarnings(request, interpreter, set.known),
+      ...found.warnings,
       ...named.map((one) => one.warning).filter((warning) => warning !== null),
     ];
     const ready = (record: EnvironmentRecord, reused: boolean): EnvironmentOutcome => ({
@@ -150,7 +156,7 @@ class DirectoryEnvironments implements Environments {
       this.takeOff(
         key,
         interpreter,
-        set.requirements,
+        set,
         request,
         named.map((one) => one.requirement),
       );
@@ -200,17 +206,52 @@ class DirectoryEnvironments implements Environments {
     }
   }
 
-  private interpreter(): Promise<InterpreterSearch> {
-    // Kept when found: it costs a process start. A machine without Python may get one while we run.
-    this.search ??= findInterpreter(this.deps.machinePython, OLDEST_PYTHON_MINOR, (program, args) =>
-      this.probe(program, args),
-    );
-    const search = this.search;
-    const forget = (): void => {
-      if (this.search === search) this.search = null;
-    };
-    search.then((result) => (result.ok ? undefined : forget()), forget);
-    return search;
+  /** The interpreter and the engine's set that a package gets: those its runtime names, or what stands in for them. */
+  private async stand(
+    request: EnvironmentRequest,
+  ): Promise<
+    | { ok: true; interpreter: Interpreter; set: EngineSet; warnings: readonly string[] }
+    | { ok: false; message: string }
+  > {
+    const usual = await this.interpreters.usual();
+    if (!usual.ok) return usual;
+    const { engine } = request;
+    const runtime = request.runtime === null ? null : runtimeNamed(engine, request.runtime);
+    const mac = process.platform === "darwin";
+    const choose = (among: readonly Interpreter[]) =>
+      chooseRuntime(
+        engine,
+        runtime,
+        among.map(({ minor }) => minor),
+        usual.interpreter.minor,
+        { mac },
+      );
+    let among: readonly Interpreter[] = [usual.interpreter];
+    let standing = choose(among);
+    if (standing?.exact !== true) {
+      among = await this.interpreters.all();
+      standing = choose(among);
+    }
+    const interpreter = among.find(({ minor }) => minor === standing?.minor);
+    if (standing === null || interpreter === undefined) {
+      const versions = among.map(({ version }) => version).join(", ");
+      return { ok: false, message: `${engine} has no release for the Pythons of this machine: ${versions}.` };
+    }
+    const { set } = standing;
+    const what = `Python ${interpreter.version} with ${set.requirements[0] ?? engine}`;
+    if (!standing.exact && runtime !== null && request.strict)
+      return {
+        ok: false,
+        message: `Runtime ${runtime.name} is not available here, and nothing may stand in for it; ${what} would.`,
+      };
+    const warnings: string[] = [];
+    if (runtime !== null && (!standing.exact || runtime.python === null))
+      warnings.push(`Runtime ${runtime.name} is not available here; ${what} stands in for it.`);
+    if (!set.known)
+      warnings.push(
+        `Python ${interpreter.version} is newer than what ${engine} was tested with here; the newest releases are used.`,
+      );
+    return { ok: true, interpreter, set, warnings };
   }
 
   /** One that does not answer (a shim that waits for a lock, a network drive) counts as one that does not work. */
@@ -255,7 +296,7 @@ class DirectoryEnvironments implements Environments {
   private takeOff(
     key: string,
     interpreter: Interpreter,
-    engine: readonly string[],
+    engine: EngineSet,
     request: EnvironmentRequest,
     requirements: readonly Requirement[],
   ): Flight {
@@ -305,7 +346,7 @@ class DirectoryEnvironments implements Environments {
   private async build(
     key: string,
     interpreter: Interpreter,
-    engine: readonly string[],
+    engine: EngineSet,
     request: EnvironmentRequest,
     requirements: readonly Requirement[],
     say: (line: string) => void,
@@ -346,7 +387,9 @@ class DirectoryEnvironments implements Environments {
       writeFileSync(join(work, "owner.json"), JSON.stringify(self()));
       const run = this.runner(work, signal);
       const tools = { tools: this.deps.tools, scratch: join(work, "tools"), run };
-      const uv = await obtainUv(tools, interpreter, onLog);
+      // uv comes by the pip of the machine's own Python: those of old interpreters cannot fetch it.
+      const usual = await this.interpreters.usual();
+      const uv = await obtainUv(tools, usual.ok ? usual.interpreter : interpreter, onLog);
       if (!uv.ok) return refused(uv.message);
       const venv = join(work, "env");
       const made = await run(uv.uv, [
@@ -363,7 +406,7 @@ class DirectoryEnvironments implements Environments {
           `An environment of ${interpreter.executable} could not be made: ${causeOf(made.stderr)}`,
         );
       const python = join(venv, PYTHON);
-      onLog(`resolving ${[...engine, ...requirements.map(({ asked }) => asked)].join(", ")}`);
+      onLog(`resolving ${[...engine.requirements, ...requirements.map(({ asked }) => asked)].join(", ")}`);
       const compile = createCompile({
         uv: uv.uv,
         run,
@@ -374,7 +417,12 @@ class DirectoryEnvironments implements Environments {
           return path;
         },
       });
-      const plan = await planRequirements(compile, { engine, requirements, strict: request.strict });
+      const plan = await planRequirements(compile, {
+        engine: engine.requirements,
+        fromSource: engine.fromSource,
+        requirements,
+        strict: request.strict,
+      });
       if (plan.kind === "refused") {
         onLog(plan.message);
         return refused(plan.message, plan.problems);
@@ -455,21 +503,6 @@ class DirectoryEnvironments implements Environments {
     return kept.length === 0 ? others : { ...others, UV_FIND_LINKS: kept.join(",") };
   }
 }
-
-/** What the user should know about the interpreter that stands in for the runtime named. */
-const runtimeWarnings = (request: EnvironmentRequest, interpreter: Interpreter, known: boolean): string[] => {
-  const warnings: string[] = [];
-  const wanted = request.runtime === null ? null : pythonOfRuntime(request.runtime);
-  if (request.runtime !== null && wanted !== `3.${interpreter.minor}`)
-    warnings.push(
-      `Runtime ${request.runtime} is not available here; Python ${interpreter.version} stands in for it.`,
-    );
-  if (!known)
-    warnings.push(
-      `Python ${interpreter.version} is newer than what ${request.engine} was tested with here; the newest releases are used.`,
-    );
-  return warnings;
-};
 
 /** Opens the environments of a data directory and removes what killed builds left there. */
 export const openEnvironments = async (deps: EnvironmentsDeps): Promise<Environments> => {

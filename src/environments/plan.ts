@@ -64,7 +64,12 @@ class Planner {
   private async ask(
     input: Partial<CompileInput> & { requirements: readonly string[] },
   ): Promise<readonly string[] | null> {
-    const compiled = await this.compile({ constraints: [], lowest: false, fromSource: [], ...input });
+    const compiled = await this.compile({
+      constraints: [],
+      lowest: false,
+      ...input,
+      fromSource: [...this.input.fromSource, ...(input.fromSource ?? [])],
+    });
     if (compiled.ok) return compiled.lines;
     if (compiled.unreachable) throw new Refusal(UNREACHABLE_MESSAGE, []);
     this.lastReason = compiled.reason;
@@ -98,7 +103,7 @@ class Planner {
     return {
       kind: "planned",
       lines: state.lines,
-      fromSource: state.fromSource,
+      fromSource: [...this.input.fromSource, ...state.fromSource],
       substitutions: this.substitutions,
       warnings: this.warnings,
     };
@@ -237,6 +242,8 @@ class Planner {
 export interface PlanInput {
   /** The engine's requirement lines; the first is the engine itself. */
   readonly engine: readonly string[];
+  /** Projects of the engine that are built from source wherever they are needed. */
+  readonly fromSource: readonly string[];
   /** The package's own, in its order. */
   readonly requirements: readonly Requirement[];
   readonly strict: boolean;

@@ -15,7 +15,8 @@ import {
   modelEventsAnswer,
   modelParams,
 } from "../../contract/modelarts/models.ts";
-import { AVAILABLE_ENGINES, engineRuntimes, isAvailable } from "../../core/engines.ts";
+import { AVAILABLE_ENGINES, isAvailable } from "../../core/engines.ts";
+import { engineRuntimes } from "../../core/runtimes.ts";
 import { AppError, fail } from "../../core/errors.ts";
 import { at, modelEvents } from "../../core/event-texts.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
