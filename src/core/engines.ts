@@ -119,19 +119,13 @@ const SETS: Readonly<Record<EngineName, Sets>> = {
   },
 };
 
-/** Published without wheels, and of pure Python: built wherever one of them is needed. */
-export const PURE_SOURCES: Readonly<Record<EngineName, readonly string[]>> = {
-  TensorFlow: ["gast", "termcolor", "html5lib", "absl-py", "wrapt"],
-  Spark_MLlib: ["pyspark"],
-  PyTorch: [],
-  MXNet: [],
-  Caffe: [],
-  MindSpore: [],
-  Scikit_Learn: [],
-  XGBoost: [],
+/** Projects of pure Python that publish no wheel in the releases an engine needs on CPython 3.`minor`. */
+export const pureSources = (engine: EngineName, minor: number): readonly string[] => {
+  if (engine === "Spark_MLlib") return ["pyspark"];
+  return engine === "TensorFlow" && minor <= 7 ? ["gast", "termcolor", "html5lib"] : [];
 };
 
-/** The oldest and newest minor of CPython that an engine has a tested set for. */
+/** The minors of CPython that an engine has a tested set for. */
 export const testedMinors = (engine: EngineName): readonly number[] => Object.keys(SETS[engine]).map(Number);
 
 /** The set of an engine for CPython 3.`minor`; null when the engine has no release for it. */
@@ -148,7 +142,7 @@ export const engineSet = (
     requirements: options.mac
       ? requirements.map((line) => line.replace(/^(xgboost|tensorflow)-cpu\b/, "$1"))
       : requirements,
-    fromSource: PURE_SOURCES[engine],
+    fromSource: pureSources(engine, minor),
     known: tested !== undefined,
   };
 };

@@ -15,7 +15,7 @@ export interface PackageFile {
 }
 
 export interface PackageLayout {
-  /** Relative to `model`; "" when there is a problem. */
+  /** Relative to `model`; "" when the engine takes the folder itself, and when there is a problem. */
   readonly modelFile: string;
   readonly hasCustomService: boolean;
   /** Wheels beside the model file, by file name. */
@@ -36,10 +36,49 @@ export const PACKAGE_LIMITS = {
   files: LIMITS.modelFiles.value,
 } as const;
 
-/** How each engine's model file is recognised, at the root of `model`. */
-const MODEL_FILES: Readonly<Record<EngineName, { readonly suffix: string; readonly example: string }>> = {
-  Scikit_Learn: { suffix: ".m", example: "sklearn_model.m" },
-  XGBoost: { suffix: ".m", example: "xgboost.m" },
+/**
+ * How each engine's model is recognised (contracts/model-service-runtime.md §1). `file`: one file of these endings at the
+ * root of `model`, handed to the service. `folder`: the service is handed the folder, which must hold all of these.
+ * `saved`: a folder as pyspark saves one, recognised by its metadata/.
+ */
+type ModelRule =
+  | { readonly kind: "file"; readonly suffixes: readonly string[]; readonly example: string }
+  | { readonly kind: "folder"; readonly needs: readonly { readonly name: string; readonly test: RegExp }[] }
+  | { readonly kind: "saved"; readonly example: string };
+
+const MODELS: Readonly<Record<EngineName, ModelRule>> = {
+  Scikit_Learn: { kind: "file", suffixes: [".m"], example: "sklearn_model.m" },
+  XGBoost: { kind: "file", suffixes: [".m"], example: "xgboost.m" },
+  PyTorch: { kind: "file", suffixes: [".pth", ".pt"], example: "model.pth" },
+  MindSpore: { kind: "file", suffixes: [".mindir", ".ckpt", ".om", ".air"], example: "model.mindir" },
+  TensorFlow: {
+    kind: "folder",
+    needs: [
+      { name: "saved_model.pb", test: /^saved_model\.pb(?:txt)?$/ },
+      { name: "variables/", test: /^variables\// },
+    ],
+  },
+  Caffe: {
+    kind: "folder",
+    needs: [
+      { name: "a *.prototxt", test: /^[^/]+\.prototxt$/ },
+      { name: "a *.caffemodel", test: /^[^/]+\.caffemodel$/ },
+    ],
+  },
+  MXNet: {
+    kind: "folder",
+    needs: [
+      { name: "a *-symbol.json", test: /^[^/]+-symbol\.json$/ },
+      { name: "a *-NNNN.params", test: /^[^/]+-\d{4}\.params$/ },
+    ],
+  },
+  Spark_MLlib: { kind: "saved", example: "spark_model" },
+};
+
+/** Forms of MindSpore models that only Ascend processors run, and what to do instead. */
+const ASCEND_ONLY: Readonly<Record<string, string>> = {
+  ".om": "is compiled for Ascend processors",
+  ".air": "is an exchange format for Ascend processors",
 };
 /** Forms in which such models are often saved; named in the fix when the right one is missing. */
 const OTHER_FORMS = [".pkl", ".pickle", ".joblib", ".json", ".ubj", ".bin", ".model", ".sav"];
@@ -63,30 +102,89 @@ const checkPath = (file: PackageFile, problems: Problem[]): void => {
     });
 };
 
-const checkModelFile = (files: readonly PackageFile[], engine: EngineName, problems: Problem[]): string => {
-  const { suffix, example } = MODEL_FILES[engine];
-  const root = files.filter((file) => !file.path.includes("/")).map((file) => file.path);
-  const models = root.filter((name) => name.endsWith(suffix));
+/** The model of the package, as a path relative to `model`; "" for the folder itself, and when there is a problem. */
+const checkModel = (files: readonly PackageFile[], engine: EngineName, problems: Problem[]): string => {
+  const rule = MODELS[engine];
+  const paths = files.map((file) => file.path);
+  if (rule.kind === "file") return checkModelFile(paths, engine, rule, problems);
+  if (rule.kind === "saved") return checkSavedFolder(paths, rule.example, problems);
+  const missing = rule.needs.filter(({ test }) => !paths.some((path) => test.test(path)));
+  for (const { name, test } of missing) {
+    const loose = new RegExp(test.source.replace(/^\^/, "/"));
+    const deeper = paths.find((path) => loose.test(path));
+    problems.push({
+      path: "model",
+      message: `holds no model: ${engine} needs ${rule.needs.map((need) => need.name).join(" and ")}, and ${name} is missing`,
+      fix:
+        deeper === undefined
+          ? `add ${name} directly in model/`
+          : `move ${deeper} and what is beside it directly into model/`,
+    });
+  }
+  return "";
+};
+
+/** pyspark saves a model as a folder with metadata/ in it: `model` itself, or the one folder below it. */
+const checkSavedFolder = (paths: readonly string[], example: string, problems: Problem[]): string => {
+  if (paths.some((path) => path.startsWith("metadata/"))) return "";
+  const saved = [...new Set(paths.flatMap((path) => /^([^/]+)\/metadata\//.exec(path)?.[1] ?? []))];
+  const only = saved[0];
+  if (saved.length === 1 && only !== undefined) return only;
+  problems.push({
+    path: "model",
+    message:
+      only === undefined
+        ? "holds no saved Spark model"
+        : `holds ${saved.length} saved models: ${list(saved)}`,
+    fix:
+      only === undefined
+        ? `add what model.save(…) wrote, as model/${example}/ with metadata/ in it`
+        : "keep one; put several models into a custom image",
+  });
+  return "";
+};
+
+const checkModelFile = (
+  paths: readonly string[],
+  engine: EngineName,
+  { suffixes, example }: Extract<ModelRule, { kind: "file" }>,
+  problems: Problem[],
+): string => {
+  const isModel = (path: string): boolean => suffixes.some((suffix) => path.endsWith(suffix));
+  const wanted = suffixes.map((suffix) => `*${suffix}`).join(" or ");
+  const root = paths.filter((path) => !path.includes("/"));
+  const models = root.filter(isModel);
   const only = models[0];
-  if (models.length === 1 && only !== undefined) return only;
+  if (models.length === 1 && only !== undefined) {
+    const suffix = only.slice(only.lastIndexOf("."));
+    const ascend =
+      engine === "MindSpore" && Object.hasOwn(ASCEND_ONLY, suffix) ? ASCEND_ONLY[suffix] : undefined;
+    if (ascend !== undefined)
+      problems.push({
+        path: `model/${only}`,
+        message: `${ascend}, which this platform has none of`,
+        fix: "export the model as *.mindir, or bring its *.ckpt with customize_service.py",
+      });
+    return only;
+  }
   if (models.length > 1) {
     problems.push({
       path: "model",
       message: `holds ${models.length} model files: ${list(models)}`,
-      fix: `keep one *${suffix} file; put several models into a custom image`,
+      fix: `keep one ${wanted} file; put several models into a custom image`,
     });
     return "";
   }
-  const deeper = files.map((file) => file.path).filter((path) => path.includes("/") && path.endsWith(suffix));
+  const deeper = paths.find((path) => path.includes("/") && isModel(path));
   const others = root.filter(
     (name) => name !== "config.json" && OTHER_FORMS.some((form) => name.toLowerCase().endsWith(form)),
   );
   problems.push({
     path: "model",
-    message: `holds no model file: ${engine} needs one file named *${suffix}`,
+    message: `holds no model file: ${engine} needs one file named ${wanted}`,
     fix:
-      deeper.length > 0
-        ? `move ${deeper[0]} directly into model/`
+      deeper !== undefined
+        ? `move ${deeper} directly into model/`
         : others.length > 0
           ? `if ${others[0]} is the model, rename it to ${example}`
           : `add the saved model as model/${example}`,
@@ -149,7 +247,7 @@ export const checkLayout = (
     });
   checkSingle(files, "config.json", !options.configElsewhere, problems);
   const ownService = checkSingle(files, "customize_service.py", false, problems);
-  const modelFile = checkModelFile(files, engine, problems);
+  const modelFile = checkModel(files, engine, problems);
   return {
     layout: {
       modelFile,

@@ -2,7 +2,14 @@
  * The runtimes a package may name (guide table 2-2) and our own: which interpreter and which engine release each means,
  * and which interpreter of those that can be had serves one. Pure.
  */
-import { AVAILABLE_ENGINES, OLDEST_PYTHON_MINOR, engineSet, isAvailable, testedMinors } from "./engines.ts";
+import {
+  AVAILABLE_ENGINES,
+  OLDEST_PYTHON_MINOR,
+  engineSet,
+  isAvailable,
+  pureSources,
+  testedMinors,
+} from "./engines.ts";
 import type { EngineName, EngineSet } from "./engines.ts";
 
 export interface Runtime {
@@ -29,7 +36,14 @@ const TF21 = ["tensorflow-cpu==2.1.0", "numpy<1.19", "protobuf<3.21", "Pillow<9"
 const TORCH10 = ["torch==1.0.0", "torchvision==0.2.1", "numpy<1.17", "Pillow<7"];
 const TORCH18 = ["torch==1.8.0", "torchvision==0.9.0", "numpy<1.20", "Pillow<9"];
 const SKLEARN018 = ["scikit-learn==0.18.1", "numpy<1.16", "scipy<1.3", "pandas<0.25", "joblib<1"];
-const XGBOOST080 = ["xgboost==0.80", "numpy<1.17", "scipy<1.3", "pandas<0.25", "scikit-learn<0.21", "joblib<1"];
+const XGBOOST080 = [
+  "xgboost==0.80",
+  "numpy<1.17",
+  "scipy<1.3",
+  "pandas<0.25",
+  "scikit-learn<0.21",
+  "joblib<1",
+];
 const SPARK23 = ["pyspark==2.3.2", "numpy<1.17", "pandas<0.25"];
 
 /** Table 2-2 by model type; the guide's default is its python2.7. Engines it names no runtime for have python3.6. */
@@ -71,7 +85,10 @@ const own = (engine: EngineName): readonly Runtime[] =>
     .filter(({ name }) => GUIDE[engine].every((runtime) => runtime.name !== name));
 
 /** The runtimes of an engine, the guide's first. */
-export const runtimesOfEngine = (engine: EngineName): readonly Runtime[] => [...GUIDE[engine], ...own(engine)];
+export const runtimesOfEngine = (engine: EngineName): readonly Runtime[] => [
+  ...GUIDE[engine],
+  ...own(engine),
+];
 
 /** The names a model type may use; empty for types that have none (Image, Template, Custom …). */
 export const runtimesOf = (modelType: string): readonly string[] =>
@@ -113,7 +130,7 @@ export const chooseRuntime = (
     if (original && runtime !== null)
       return {
         minor: wanted,
-        set: { requirements: runtime.requirements, fromSource: tested?.fromSource ?? [], known: true },
+        set: { requirements: runtime.requirements, fromSource: pureSources(engine, wanted), known: true },
         exact: true,
       };
     if (tested !== null) return { minor: wanted, set: tested, exact: true };

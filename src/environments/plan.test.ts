@@ -115,6 +115,7 @@ const plan = (
 ) =>
   planRequirements(index().compile, {
     engine: more.engine ?? SKLEARN,
+    fromSource: [],
     requirements,
     strict: more.strict ?? false,
   });
@@ -131,6 +132,7 @@ describe("planRequirements", () => {
       engine: SKLEARN,
       requirements: [need("Pillow")],
       strict: false,
+      fromSource: [],
     });
     expect(asked).toHaveLength(1);
     expect(result).toMatchObject({ kind: "planned", substitutions: [], warnings: [] });
@@ -216,7 +218,7 @@ describe("planRequirements", () => {
   test("says that the index cannot be reached, and blames no package", async () => {
     const result = await planRequirements(
       () => Promise.resolve({ ok: false, reason: "dns error", unreachable: true }),
-      { engine: SKLEARN, requirements: [need("numpy")], strict: false },
+      { engine: SKLEARN, requirements: [need("numpy")], strict: false, fromSource: [] },
     );
     expect(result).toMatchObject({ kind: "refused", problems: [] });
   });
