@@ -19,7 +19,7 @@ class Malformed extends Error {}
 /** The boundary of a content type; null when it is not multipart/form-data at all. */
 const boundaryOf = (contentType: string): string | null => {
   if (!/^multipart\/form-data\s*(?:;|$)/i.test(contentType.trim())) return null;
-  const boundary = parameters(contentType.slice(contentType.indexOf(";") + 1)).get("boundary") ?? "";
+  const boundary = parameters(contentType.trim().slice("multipart/form-data".length)).get("boundary") ?? "";
   if (!/^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/.test(boundary))
     throw new Malformed("the content type names no usable boundary");
   return boundary;
