@@ -35,16 +35,16 @@ const TF113 = ["tensorflow==1.13.1", "numpy<1.17", "protobuf<3.21", "Pillow<9", 
 const TF21 = ["tensorflow-cpu==2.1.0", "numpy<1.19", "protobuf<3.21", "Pillow<9", "h5py<3", "scipy<1.5"];
 const TORCH10 = ["torch==1.0.0", "torchvision==0.2.1", "numpy<1.17", "Pillow<7"];
 const TORCH18 = ["torch==1.8.0", "torchvision==0.9.0", "numpy<1.20", "Pillow<9"];
-const SKLEARN018 = ["scikit-learn==0.18.1", "numpy<1.16", "scipy<1.3", "pandas<0.25", "joblib<1"];
+const SKLEARN018 = ["scikit-learn==0.18.1", "numpy<1.16", "scipy<1.3", "pandas<0.26", "joblib<1"];
 const XGBOOST080 = [
   "xgboost==0.80",
   "numpy<1.17",
   "scipy<1.3",
-  "pandas<0.25",
+  "pandas<0.26",
   "scikit-learn<0.21",
   "joblib<1",
 ];
-const SPARK23 = ["pyspark==2.3.2", "numpy<1.17", "pandas<0.25"];
+const SPARK23 = ["pyspark==2.3.2", "numpy<1.17", "pandas<0.26"];
 
 /** Table 2-2 by model type; the guide's default is its python2.7. Engines it names no runtime for have python3.6. */
 const GUIDE: Readonly<Record<EngineName, readonly Runtime[]>> = {
