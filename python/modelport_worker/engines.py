@@ -64,14 +64,33 @@ class _OpenEngine(object):
         self._service = service
         self.name = type(service).__name__
         self._inference = service.inference
+        # Whether the steps can be called by themselves: user code that replaces `inference` decides about them itself.
+        self.has_steps = isinstance(service, base.BaseService) and type(service).inference is base.BaseService.inference
+        self._preprocess = base.preprocess
+
+    def predict(self, header, body):
+        """JSON bytes of the answer to one request."""
+        return self._wrap(self._inference(self._read(header, body)), body)
+
+    def prepare(self, header, body):
+        """The first step by itself; `infer` and `finish` are the others."""
+        return self._preprocess(self._service, self._read(header, body))
+
+    def infer(self, prepared):
+        return self._service._inference(prepared)
+
+    def finish(self, result, body):
+        """JSON bytes of the answer from the result of `infer`."""
+        return self._wrap(self._service._postprocess(result), body)
 
 
 class MachineLearningEngine(_OpenEngine):
     """The raw body goes in, a list of results comes out."""
 
-    def predict(self, header, body):
-        """JSON bytes of the answer to one request."""
-        result = self._inference(body)
+    def _read(self, header, body):
+        return body
+
+    def _wrap(self, result, body):
         if isinstance(result, dict) and ("data" in result or "resp_data" in result):
             return encode_answer(result)
         answer = {"data": {"resp_data": result}}
@@ -97,9 +116,11 @@ class MachineLearningEngine(_OpenEngine):
 class DeepLearningEngine(_OpenEngine):
     """Files and fields, or parsed JSON, go in; what comes out is the answer."""
 
-    def predict(self, header, body):
-        """JSON bytes of the answer to one request."""
-        return encode_answer(self._inference(read_request(header["contentType"], header["query"], body)))
+    def _read(self, header, body):
+        return read_request(header["contentType"], header["query"], body)
+
+    def _wrap(self, result, body):
+        return encode_answer(result)
 
     def classify(self, error, body):
         """`input`, `lookup` or `code`, as above; here the request is read before user code sees it."""
