@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { NO_BATCHING } from "../core/batching.ts";
 import type { AddressFile, LaunchSpec } from "../core/launch.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { sayTo } from "../telemetry/log-file.ts";
@@ -33,10 +34,12 @@ export const runModelserver = async (specPath: string): Promise<void> => {
   const workDir = join(spec.scratchDir, "work");
   mkdirSync(workDir, { recursive: true });
   const env = workerEnv(spec, pythonDir, workDir);
+  const batching = spec.batching ?? NO_BATCHING;
   const pool = new Pool(
     { clock: systemClock, timers: systemTimers, startWorker: startWorkerWith(systemTimers), log },
     {
       workers: spec.workers,
+      batching,
       startTimeoutMs: spec.startTimeoutMs,
       start: (index) => ({
         python: spec.python,
@@ -51,6 +54,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
           modelFile: spec.modelFile,
           modelName: spec.modelName,
           modelVersion: spec.modelVersion,
+          batching: batching.mode,
         },
       }),
     },

@@ -38,12 +38,21 @@ export interface WorkerEvents {
   loadFailed(frame: Extract<WorkerFrame, { t: "load-failed" }>): void;
   answer(frame: Extract<WorkerFrame, { t: "answer" }>, body: Buffer): void;
   failed(frame: FailedFrame): void;
+  unanswered(frame: Extract<WorkerFrame, { t: "unanswered" }>): void;
+  batching(frame: Extract<WorkerFrame, { t: "batching" }>): void;
   exited(exit: WorkerExit): void;
+}
+
+export interface WorkerRequest {
+  readonly frame: Extract<FrontFrame, { t: "predict" }>;
+  readonly body: readonly Buffer[];
+  readonly bodyBytes: number;
 }
 
 export interface Worker {
   readonly pid: number | undefined;
-  predict(frame: Extract<FrontFrame, { t: "predict" }>, body: readonly Buffer[], bodyBytes: number): void;
+  /** Requests that it may join; each gets a reply of its own. */
+  predict(requests: readonly WorkerRequest[]): void;
   /** Lets it end by itself: the connection is closed; after the grace period it is killed. */
   stop(): void;
   /** Ends it now. `dump` first makes it write its Python stack, so the log shows where it hung. */
@@ -100,7 +109,7 @@ export const startWorkerWith =
     // A broken connection shows as the process's exit; errors here (EPIPE) carry nothing more.
     connection.on("error", () => {});
     const reader = new FrameReader<WorkerFrame>(
-      ["ready", "load-failed", "answer", "failed"],
+      ["ready", "load-failed", "answer", "failed", "unanswered", "batching"],
       (frame, body) => {
         switch (frame.t) {
           case "ready":
@@ -111,6 +120,10 @@ export const startWorkerWith =
             return events.answer(frame, body);
           case "failed":
             return events.failed(frame);
+          case "unanswered":
+            return events.unanswered(frame);
+          case "batching":
+            return events.batching(frame);
         }
       },
     );
@@ -156,10 +169,12 @@ export const startWorkerWith =
     connection.write(encodeHead(start.load, 0));
     return {
       pid: child.pid,
-      predict: (frame, body, bodyBytes) => {
+      predict: (requests) => {
         connection.cork();
-        connection.write(encodeHead(frame, bodyBytes));
-        for (const chunk of body) connection.write(chunk);
+        for (const { frame, body, bodyBytes } of requests) {
+          connection.write(encodeHead(frame, bodyBytes));
+          for (const chunk of body) connection.write(chunk);
+        }
         connection.uncork();
       },
       stop: () => {
