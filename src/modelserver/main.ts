@@ -12,6 +12,7 @@ import { Front } from "./front.ts";
 import { Pool } from "./pool.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import { systemTimers } from "./timers.ts";
+import { confine } from "./confinement.ts";
 import { workerEnv } from "./worker-env.ts";
 import { startWorkerWith } from "./worker.ts";
 
@@ -32,6 +33,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
   const pythonDir = findPythonDir(import.meta.dirname);
   const workDir = join(spec.scratchDir, "work");
   mkdirSync(workDir, { recursive: true });
+  const confinementOf = confine(spec, { pythonDir, workDir }, log);
   const env = workerEnv(spec, pythonDir, workDir);
   const pool = new Pool(
     { clock: systemClock, timers: systemTimers, startWorker: startWorkerWith(systemTimers), log },
@@ -42,6 +44,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
         python: spec.python,
         env,
         workDir,
+        confinement: confinementOf(index),
         faultFile: join(spec.scratchDir, `worker-${index + 1}.fault`),
         load: {
           t: "load",

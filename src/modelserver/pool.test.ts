@@ -99,6 +99,7 @@ const makePool = (count: number): Pool => {
         env: {},
         workDir: "",
         faultFile: "",
+        confinement: { user: null, cgroups: [], rlimits: {}, memoryMb: null },
         load: {
           t: "load",
           protocol: 1,
