@@ -51,6 +51,20 @@ const schema = z.object({
   MODELPORT_PYTHON: z.string().min(1).optional(),
   /** True: a pin without a build for the interpreter refuses the import instead of the nearest release standing in. */
   MODELPORT_STRICT_DEPENDENCIES: flag(false),
+  /** Users that the code of services runs as, one per service; where the platform runs as root. */
+  MODELPORT_SERVICE_USERS: z
+    .string()
+    .regex(/^(off|\d{1,10}-\d{1,10})$/, "must be FIRST-LAST, two user numbers, or off")
+    .transform((text) => {
+      const [first, last] = text.split("-").map(Number);
+      return first === undefined || last === undefined ? null : { first, last };
+    })
+    .refine(
+      (range) =>
+        range === null || (range.first >= 1000 && range.first <= range.last && range.last < 2 ** 32 - 1),
+      "must lie between 1000 and 4294967294, the smaller number first",
+    )
+    .default({ first: 2_000_000_000, last: 2_000_065_535 }),
   MODELPORT_WORKERS_PER_INSTANCE: integer(1, 64, 1),
   /** How requests that wait together are joined; a service's `envs` of the same names go before these. */
   MODELPORT_BATCHING: z.enum(BATCHING_MODES).default("auto"),
@@ -88,6 +102,8 @@ export interface Config {
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly python: string | null;
   readonly strictDependencies: boolean;
+  /** Null: user code runs as the platform's own user. */
+  readonly serviceUsers: { readonly first: number; readonly last: number } | null;
   readonly workersPerInstance: number;
   readonly batching: Batching;
   readonly bodyBytesMax: number;
@@ -209,6 +225,7 @@ export const readConfig = (
       logLevel: e.MODELPORT_LOG_LEVEL,
       python: e.MODELPORT_PYTHON ?? null,
       strictDependencies: e.MODELPORT_STRICT_DEPENDENCIES,
+      serviceUsers: e.MODELPORT_SERVICE_USERS,
       workersPerInstance: e.MODELPORT_WORKERS_PER_INSTANCE,
       batching: {
         mode: e.MODELPORT_BATCHING,

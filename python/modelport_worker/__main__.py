@@ -1,10 +1,11 @@
 # coding: utf-8
 """The worker's program: one `load` frame, then one reply per `predict` frame until the front closes the connection.
 
-Started by src/modelserver/worker.ts as `python -m modelport_worker PARENT_PID FAULT_FILE` with the connection on
+Started by src/modelserver/worker.ts as `python -m modelport_worker PARENT_PID FAULT_FILE LIMITS` with the connection on
 descriptor 3. User code runs in the main thread, one prediction at a time.
 """
 import gc
+import json
 import os
 import platform
 import sys
@@ -17,10 +18,10 @@ from modelport_worker.failures import describe, say
 from modelport_worker.protocol import PROTOCOL_VERSION, Channel, ProtocolError
 
 
-def main(parent_pid, fault_file):
+def main(parent_pid, fault_file, limits):
+    guards.restrict(limits)
     channel = Channel(guards.take_socket())
     guards.die_with(parent_pid)
-    guards.no_core_files()
     guards.dump_faults_to(fault_file)
     guards.line_buffered_output()
     frame = channel.read()
@@ -170,10 +171,10 @@ class Answering(object):
 
 
 if __name__ == "__main__":
-    front_pid, fault_path = int(sys.argv[1]), sys.argv[2]
+    front_pid, fault_path, own_limits = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
     sys.argv[1:] = []  # scripts may parse the command line
     try:
-        status = main(front_pid, fault_path)
+        status = main(front_pid, fault_path, own_limits)
     except (ProtocolError, OSError) as error:
         # The front went away in the middle of a frame, or user code closed the connection.
         say("modelport worker: %s: %s" % (type(error).__name__, error))

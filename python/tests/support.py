@@ -46,7 +46,7 @@ class RunningWorker(object):
         # Descriptor 3 as src/modelserver/worker.ts gives it.
         run = "import os,sys; os.dup2(%d, 3); os.set_inheritable(3, True); os.execv(sys.executable, [sys.executable] + sys.argv[1:])"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", run % theirs.fileno(), "-s", "-m", "modelport_worker", str(os.getpid()), self.fault],
+            [sys.executable, "-c", run % theirs.fileno(), "-s", "-m", "modelport_worker", str(os.getpid()), self.fault, "{}"],
             cwd=self.work,
             env={"PYTHONPATH": PYTHON_DIR, "PYTHONDONTWRITEBYTECODE": "1", "HOME": self.work, "LANG": "C.UTF-8"},
             pass_fds=(theirs.fileno(),),

@@ -13,6 +13,7 @@ import { Front } from "./front.ts";
 import { Pool } from "./pool.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import { systemTimers } from "./timers.ts";
+import { confine } from "./confinement.ts";
 import { workerEnv } from "./worker-env.ts";
 import { startWorkerWith } from "./worker.ts";
 
@@ -33,6 +34,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
   const pythonDir = findPythonDir(import.meta.dirname);
   const workDir = join(spec.scratchDir, "work");
   mkdirSync(workDir, { recursive: true });
+  const confinementOf = confine(spec, { pythonDir, workDir }, log);
   const env = workerEnv(spec, pythonDir, workDir);
   const batching = spec.batching ?? NO_BATCHING;
   const pool = new Pool(
@@ -45,6 +47,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
         python: spec.python,
         env,
         workDir,
+        confinement: confinementOf(index),
         faultFile: join(spec.scratchDir, `worker-${index + 1}.fault`),
         load: {
           t: "load",

@@ -112,6 +112,7 @@ const makePool = (count: number, batching: Batching = NO_BATCHING): Pool => {
         env: {},
         workDir: "",
         faultFile: "",
+        confinement: { user: null, cgroups: [], rlimits: {}, memoryMb: null },
         load: {
           t: "load",
           protocol: 1,
