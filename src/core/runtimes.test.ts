@@ -30,8 +30,19 @@ test("elsewhere the nearest stands in, the younger one at the same distance", ()
   expect(choose("MXNet", "python3.6", [11, 13])).toMatchObject({ minor: 11, exact: false });
 });
 
-test("Python 2 and no name at all get the machine's own Python", () => {
-  expect(choose("Scikit_Learn", "python2.7", ALL)).toMatchObject({ minor: 11, exact: false });
+test("a neighbour with the engine's very release goes before another release", () => {
+  expect(choose("TensorFlow", "tf1.13-python3.7-cpu", [6, 8])).toMatchObject({
+    minor: 6,
+    exact: false,
+    set: { requirements: expect.arrayContaining(["tensorflow==1.13.1"]) },
+  });
+});
+
+test("Python 2 gets the packages of its image on 3.6, the nearest elsewhere; no name gets the machine's own", () => {
+  const chosen = choose("Scikit_Learn", "python2.7", ALL);
+  expect(chosen).toMatchObject({ minor: 6, exact: false });
+  expect(chosen?.set.requirements[0]).toBe("scikit-learn==0.18.1");
+  expect(choose("Scikit_Learn", "python2.7", [11, 13])).toMatchObject({ minor: 11, exact: false });
   expect(choose("Scikit_Learn", null, ALL, 12)).toMatchObject({ minor: 12, exact: true });
 });
 
