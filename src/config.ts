@@ -5,6 +5,8 @@
 import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { BATCHING_MODES, BATCH_DELAY_MS_MAX, BATCH_SIZE_MAX } from "./core/batching.ts";
+import type { Batching } from "./core/batching.ts";
 import type { Problem } from "./core/errors.ts";
 import { readTracingSettings } from "./core/tracing.ts";
 import type { TracingSettings } from "./core/tracing.ts";
@@ -49,7 +51,25 @@ const schema = z.object({
   MODELPORT_PYTHON: z.string().min(1).optional(),
   /** True: a pin without a build for the interpreter refuses the import instead of the nearest release standing in. */
   MODELPORT_STRICT_DEPENDENCIES: flag(false),
+  /** Users that the code of services runs as, one per service; where the platform runs as root. */
+  MODELPORT_SERVICE_USERS: z
+    .string()
+    .regex(/^(off|\d{1,10}-\d{1,10})$/, "must be FIRST-LAST, two user numbers, or off")
+    .transform((text) => {
+      const [first, last] = text.split("-").map(Number);
+      return first === undefined || last === undefined ? null : { first, last };
+    })
+    .refine(
+      (range) =>
+        range === null || (range.first >= 1000 && range.first <= range.last && range.last < 2 ** 32 - 1),
+      "must lie between 1000 and 4294967294, the smaller number first",
+    )
+    .default({ first: 2_000_000_000, last: 2_000_065_535 }),
   MODELPORT_WORKERS_PER_INSTANCE: integer(1, 64, 1),
+  /** How requests that wait together are joined; a service's `envs` of the same names go before these. */
+  MODELPORT_BATCHING: z.enum(BATCHING_MODES).default("auto"),
+  MODELPORT_BATCHING_MAX_SIZE: integer(1, BATCH_SIZE_MAX, 64),
+  MODELPORT_BATCHING_MAX_DELAY_MS: integer(0, BATCH_DELAY_MS_MAX, 0),
   /** Threads of the gateway that share its port: more than one where one processor cannot carry the traffic. */
   MODELPORT_GATEWAY_THREADS: integer(1, 64, 1),
   MODELPORT_BODY_BYTES_MAX: integer(1, 2 ** 31, 12 * 1024 * 1024),
@@ -82,7 +102,10 @@ export interface Config {
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly python: string | null;
   readonly strictDependencies: boolean;
+  /** Null: user code runs as the platform's own user. */
+  readonly serviceUsers: { readonly first: number; readonly last: number } | null;
   readonly workersPerInstance: number;
+  readonly batching: Batching;
   readonly bodyBytesMax: number;
   readonly predictTimeoutMs: number;
   readonly instanceConcurrency: number;
@@ -202,7 +225,13 @@ export const readConfig = (
       logLevel: e.MODELPORT_LOG_LEVEL,
       python: e.MODELPORT_PYTHON ?? null,
       strictDependencies: e.MODELPORT_STRICT_DEPENDENCIES,
+      serviceUsers: e.MODELPORT_SERVICE_USERS,
       workersPerInstance: e.MODELPORT_WORKERS_PER_INSTANCE,
+      batching: {
+        mode: e.MODELPORT_BATCHING,
+        maxSize: e.MODELPORT_BATCHING_MAX_SIZE,
+        maxDelayMs: e.MODELPORT_BATCHING_MAX_DELAY_MS,
+      },
       bodyBytesMax: e.MODELPORT_BODY_BYTES_MAX,
       predictTimeoutMs: e.MODELPORT_PREDICT_TIMEOUT_MS,
       instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,

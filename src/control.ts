@@ -146,6 +146,7 @@ export const startControl = async (
     clock,
     logger,
     hostEnv: config.hostEnvironment,
+    serviceUsers: config.serviceUsers,
   });
   const environments = await openEnvironments({
     root: at("environments"),

@@ -10,6 +10,7 @@ import sys
 
 _PROTOCOL_FD = 3
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
 
 
 def take_socket():
@@ -51,10 +52,27 @@ def die_with(parent_pid):
         os._exit(0)
 
 
-def no_core_files():
+def restrict(limits):
+    """Gives this process its limits, by the names after RLIMIT_; no core files, no more rights than it has now.
+
+    Before any code of the package runs, and for good: hard limits cannot be raised again.
+    """
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    for name, value in dict(limits, CORE=0).items():
+        kind = getattr(resource, "RLIMIT_" + name, None)
+        if kind is None:  # this system does not count it
+            continue
+        hard = resource.getrlimit(kind)[1]
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (allowed, allowed))
+    if sys.platform.startswith("linux"):
+        try:
+            import ctypes
+
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        except Exception:  # as in die_with
+            pass
 
 
 def dump_faults_to(path):

@@ -11,7 +11,20 @@
 import type { InstanceCounters } from "./instance-counters.ts";
 import type { Failure } from "./service.ts";
 import type { TracingSettings } from "./tracing.ts";
+import type { Batching } from "./batching.ts";
 import type { EngineName } from "./engines.ts";
+
+/** What the kernel holds the instance's user code to. What this machine cannot hold it to is empty or absent. */
+export interface Confinement {
+  /** The service's own user and group; null: user code runs as the platform's user. */
+  readonly user: { readonly uid: number; readonly gid: number } | null;
+  /** The instance's control group: one directory, or one per controller. Each worker gets a group below it. */
+  readonly cgroups: readonly string[];
+  /** Of each worker, by the name after `RLIMIT_`; bytes where it is about bytes. */
+  readonly rlimits: Readonly<Partial<Record<"NOFILE" | "NPROC" | "DATA", number>>>;
+  /** What the control group or the limits give, for words; null: no limit. */
+  readonly memoryMb: number | null;
+}
 
 export interface LaunchSpec {
   readonly instanceId: string;
@@ -29,6 +42,8 @@ export interface LaunchSpec {
   /** Variables of the machine that native libraries need there (OPENBLAS_CORETYPE …); `envs` wins over them. */
   readonly hostEnv?: Readonly<Record<string, string>>;
   readonly workers: number;
+  /** How requests that wait together are joined; see modelserver/pool.ts. Absent: they are not. */
+  readonly batching?: Batching;
   readonly predictTimeoutMs: number;
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;
@@ -44,6 +59,8 @@ export interface LaunchSpec {
   readonly addressFile: string;
   /** A directory of the instance's own, for its worker sockets and as the user code's scratch and HOME. */
   readonly scratchDir: string;
+  /** Absent: none. */
+  readonly confinement?: Confinement;
 }
 
 export interface AddressFile {

@@ -36,6 +36,7 @@ import type { Requirement } from "./requirements.ts";
 import {
   UNREACHABLE_MESSAGE,
   causeOf,
+  compileArguments,
   createCompile,
   installArguments,
   isUnreachable,
@@ -458,13 +459,17 @@ class DirectoryEnvironments implements SharedEnvironments {
         onLog(`${asked} is replaced by ${got}: ${reason}`);
       const list = join(work, "requirements.txt");
       await writeFile(list, `${plan.lines.join("\n")}\n`);
-      const installed = await run(uv.uv, installArguments(python, list, plan.fromSource), { onLine: onLog });
+      const install = installArguments(python, list, plan.fromSource, interpreter.minor);
+      const installed = await run(uv.uv, install, { onLine: onLog });
       if (installed.code !== 0)
         return refused(
           isUnreachable(installed.stderr)
             ? UNREACHABLE_MESSAGE
             : `The dependencies could not be installed: ${causeOf(installed.stderr)}`,
         );
+      // What does not compile (files of Python 2 in old packages) is no failure: it is compiled when it is imported.
+      const compileAll = compileArguments(interpreter.minor);
+      if (compileAll !== null) await run(python, compileAll);
       const record: EnvironmentRecord = {
         version: 1,
         key,

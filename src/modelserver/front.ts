@@ -22,6 +22,8 @@ export interface FrontDeps {
 export interface FrontOptions {
   readonly predictTimeoutMs: number;
   readonly errorInfo: boolean;
+  /** Whose dialect errors are told in. */
+  readonly engine: string;
   readonly instanceId: string;
   readonly modelVersion: string;
   readonly serviceId?: string;
@@ -176,7 +178,7 @@ export class Front {
 
   #answer(res: ServerResponse, outcome: JobOutcome, timing: JobTiming): void {
     if (res.destroyed) return;
-    const { status, body } = wireAnswer(outcome, this.#options.errorInfo);
+    const { status, body } = wireAnswer(outcome, this.#options.errorInfo, this.#options.engine);
     if (this.#draining) res.setHeader("Connection", "close");
     res.writeHead(status, {
       "Content-Type": "application/json",

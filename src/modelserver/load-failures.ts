@@ -41,7 +41,9 @@ export const withDetail = (failure: Failure, fault: string): Failure =>
 export const describeExit = (exit: WorkerExit): string => {
   if (exit.spawnError !== null) return `could not be started (${exit.spawnError.message})`;
   if (exit.signal === null) return `exited with code ${exit.code ?? "unknown"}`;
-  // The kernel's out-of-memory killer leaves no other trace.
+  if (exit.outOfMemoryMb !== undefined)
+    return `was ended by the kernel because the instance used more than its ${exit.outOfMemoryMb} MB of memory`;
+  // The kernel's out-of-memory killer leaves no other trace where the instance has no group of its own.
   return exit.signal === "SIGKILL"
     ? "was ended by SIGKILL (often because memory ran out)"
     : `was ended by ${exit.signal}`;

@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { NO_BATCHING } from "../core/batching.ts";
 import type { AddressFile, LaunchSpec } from "../core/launch.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { sayTo } from "../telemetry/log-file.ts";
@@ -12,6 +13,7 @@ import { Front } from "./front.ts";
 import { Pool } from "./pool.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
 import { systemTimers } from "./timers.ts";
+import { confine } from "./confinement.ts";
 import { workerEnv } from "./worker-env.ts";
 import { startWorkerWith } from "./worker.ts";
 
@@ -32,16 +34,20 @@ export const runModelserver = async (specPath: string): Promise<void> => {
   const pythonDir = findPythonDir(import.meta.dirname);
   const workDir = join(spec.scratchDir, "work");
   mkdirSync(workDir, { recursive: true });
+  const confinementOf = confine(spec, { pythonDir, workDir }, log);
   const env = workerEnv(spec, pythonDir, workDir);
+  const batching = spec.batching ?? NO_BATCHING;
   const pool = new Pool(
     { clock: systemClock, timers: systemTimers, startWorker: startWorkerWith(systemTimers), log },
     {
       workers: spec.workers,
+      batching,
       startTimeoutMs: spec.startTimeoutMs,
       start: (index) => ({
         python: spec.python,
         env,
         workDir,
+        confinement: confinementOf(index),
         faultFile: join(spec.scratchDir, `worker-${index + 1}.fault`),
         load: {
           t: "load",
@@ -51,6 +57,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
           modelFile: spec.modelFile,
           modelName: spec.modelName,
           modelVersion: spec.modelVersion,
+          batching: batching.mode,
         },
       }),
     },

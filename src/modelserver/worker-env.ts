@@ -20,6 +20,9 @@ export const workerEnv = (
     OMP_NUM_THREADS: "1",
     OPENBLAS_NUM_THREADS: "1",
     ...spec.hostEnv,
+    // A user of a service's own has no entry in the machine's list; libraries ask these first.
+    USER: "modelport",
+    LOGNAME: "modelport",
     HOME: workDir,
     TMPDIR: workDir,
     ...spec.envs,

@@ -7,9 +7,11 @@
  * ends with it.
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import type { ChildProcess } from "node:child_process";
+import type { Confinement } from "../core/launch.ts";
+import { endMembers, outOfMemoryCount, putInto } from "../telemetry/control-groups.ts";
 import { sendSignal } from "../telemetry/process-identity.ts";
 import type { Timers } from "./timers.ts";
 import { FrameReader, ProtocolError, encodeHead } from "./protocol.ts";
@@ -21,6 +23,8 @@ export interface WorkerStart {
   readonly workDir: string;
   /** Where the interpreter writes its stack when it crashes. */
   readonly faultFile: string;
+  /** `cgroups`: this worker's own. */
+  readonly confinement: Confinement;
   readonly load: Extract<FrontFrame, { t: "load" }>;
 }
 
@@ -31,6 +35,8 @@ export interface WorkerExit {
   readonly spawnError: NodeJS.ErrnoException | null;
   /** The Python stack at a crash, "" when there is none. */
   readonly fault: string;
+  /** The memory limit it, or something it started, came to its end at; absent: it was not that. */
+  readonly outOfMemoryMb?: number;
 }
 
 export interface WorkerEvents {
@@ -38,12 +44,21 @@ export interface WorkerEvents {
   loadFailed(frame: Extract<WorkerFrame, { t: "load-failed" }>): void;
   answer(frame: Extract<WorkerFrame, { t: "answer" }>, body: Buffer): void;
   failed(frame: FailedFrame): void;
+  unanswered(frame: Extract<WorkerFrame, { t: "unanswered" }>): void;
+  batching(frame: Extract<WorkerFrame, { t: "batching" }>): void;
   exited(exit: WorkerExit): void;
+}
+
+export interface WorkerRequest {
+  readonly frame: Extract<FrontFrame, { t: "predict" }>;
+  readonly body: readonly Buffer[];
+  readonly bodyBytes: number;
 }
 
 export interface Worker {
   readonly pid: number | undefined;
-  predict(frame: Extract<FrontFrame, { t: "predict" }>, body: readonly Buffer[], bodyBytes: number): void;
+  /** Requests that it may join; each gets a reply of its own. */
+  predict(requests: readonly WorkerRequest[]): void;
   /** Lets it end by itself: the connection is closed; after the grace period it is killed. */
   stop(): void;
   /** Ends it now. `dump` first makes it write its Python stack, so the log shows where it hung. */
@@ -62,20 +77,32 @@ const LAST_FRAMES_MS = 200;
 export const startWorkerWith =
   (timers: Timers): StartWorker =>
   (start, events) => {
-    let child: ChildProcess;
+    const { user, cgroups, rlimits, memoryMb } = start.confinement;
+    const outOfMemoryBefore = outOfMemoryCount(cgroups);
+    let child: ChildProcess | undefined;
     try {
-      // User code may have deleted its own directory.
-      mkdirSync(start.workDir, { recursive: true });
-      rmSync(start.faultFile, { force: true });
-      child = spawn(start.python, ["-s", "-m", "modelport_worker", String(process.pid), start.faultFile], {
+      prepareFiles(start);
+      const args = [
+        "-s",
+        "-m",
+        "modelport_worker",
+        String(process.pid),
+        start.faultFile,
+        JSON.stringify(rlimits),
+      ];
+      child = spawn(start.python, args, {
         cwd: start.workDir,
         env: { ...start.env },
         // Output goes straight to the log file this process writes to: no copy, and a flood cannot block the front.
         stdio: ["ignore", "inherit", "inherit", "pipe"],
         detached: true,
+        ...user,
       });
+      // The interpreter is not up yet: nothing of the user's has run outside of the group.
+      if (child.pid !== undefined) putInto(cgroups, child.pid);
     } catch (error) {
-      // E2BIG and the like are thrown, not emitted.
+      // E2BIG and the like are thrown, not emitted. Without its limits user code does not run at all.
+      if (child !== undefined) killGroup(child);
       return neverStarted(timers, events, error instanceof Error ? error : new Error(String(error)));
     }
     let settled = false;
@@ -88,7 +115,16 @@ export const startWorkerWith =
       if (settled) return;
       settled = true;
       cancelTimer();
-      events.exited({ code, signal, spawnError, fault: readFault(start.faultFile) });
+      // Also what left the worker's process group.
+      endMembers(cgroups);
+      const outOfMemory = memoryMb !== null && outOfMemoryCount(cgroups) > outOfMemoryBefore;
+      events.exited({
+        code,
+        signal,
+        spawnError,
+        fault: readFault(start.faultFile),
+        ...(outOfMemory ? { outOfMemoryMb: memoryMb } : {}),
+      });
     };
     child.on("error", (error) => {
       if (child.pid === undefined) settle(null, null, error);
@@ -100,7 +136,7 @@ export const startWorkerWith =
     // A broken connection shows as the process's exit; errors here (EPIPE) carry nothing more.
     connection.on("error", () => {});
     const reader = new FrameReader<WorkerFrame>(
-      ["ready", "load-failed", "answer", "failed"],
+      ["ready", "load-failed", "answer", "failed", "unanswered", "batching"],
       (frame, body) => {
         switch (frame.t) {
           case "ready":
@@ -111,6 +147,10 @@ export const startWorkerWith =
             return events.answer(frame, body);
           case "failed":
             return events.failed(frame);
+          case "unanswered":
+            return events.unanswered(frame);
+          case "batching":
+            return events.batching(frame);
         }
       },
     );
@@ -156,10 +196,12 @@ export const startWorkerWith =
     connection.write(encodeHead(start.load, 0));
     return {
       pid: child.pid,
-      predict: (frame, body, bodyBytes) => {
+      predict: (requests) => {
         connection.cork();
-        connection.write(encodeHead(frame, bodyBytes));
-        for (const chunk of body) connection.write(chunk);
+        for (const { frame, body, bodyBytes } of requests) {
+          connection.write(encodeHead(frame, bodyBytes));
+          for (const chunk of body) connection.write(chunk);
+        }
         connection.uncork();
       },
       stop: () => {
@@ -169,6 +211,17 @@ export const startWorkerWith =
       kill: ({ dump }) => kill(dump),
     };
   };
+
+/** User code may have deleted its own directory. What it writes to itself is given to its user. */
+const prepareFiles = ({ workDir, faultFile, confinement }: WorkerStart): void => {
+  const { user } = confinement;
+  const isNew = mkdirSync(workDir, { recursive: true }) !== undefined;
+  rmSync(faultFile, { force: true });
+  if (user === null) return;
+  if (isNew) chownSync(workDir, user.uid, user.gid);
+  writeFileSync(faultFile, "", { flag: "wx", mode: 0o600 });
+  chownSync(faultFile, user.uid, user.gid);
+};
 
 /** A worker whose process could not even be made; says so like one that ended. */
 const neverStarted = (timers: Timers, events: WorkerEvents, spawnError: Error): Worker => {

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -63,11 +64,15 @@ export const isAlive = (pid: number): boolean => {
   }
 };
 
-const running: { cleanup: () => Promise<void> }[] = [];
+const running: { instance: Instance | null; cleanup: () => Promise<void> }[] = [];
 
-/** Ends and removes every instance a test started. */
-export const removeInstances = async (): Promise<void> => {
-  await Promise.all(running.splice(0).map((instance) => instance.cleanup()));
+/** Ends and removes every instance a test started, or those it chooses. */
+export const removeInstances = async (
+  isMeant: (instance: Instance | null) => boolean = () => true,
+): Promise<void> => {
+  const meant = running.filter((one) => isMeant(one.instance));
+  for (const one of meant) running.splice(running.indexOf(one), 1);
+  await Promise.all(meant.map((one) => one.cleanup()));
 };
 
 /** Starts one on a package made of `files`, or on `packageDir`. Resolves once it listens. */
@@ -79,6 +84,8 @@ export const startInstance = async (
 ): Promise<Instance> => {
   const { files, ...given } = options;
   const dir = mkdtempSync(join(tmpdir(), "modelserver-"));
+  // As the platform's directories are to users of the services' own.
+  chmodSync(dir, 0o711);
   const packageDir = join(dir, "package");
   mkdirSync(packageDir);
   for (const [name, text] of Object.entries(files ?? {})) writeFileSync(join(packageDir, name), text);
@@ -112,7 +119,8 @@ export const startInstance = async (
   closeSync(log);
   const ended = once(child, "exit");
   const readLog = (): string => readFileSync(logFile, "utf8");
-  running.push({
+  const entry: (typeof running)[number] = {
+    instance: null,
     cleanup: async () => {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
       const timer = new AbortController();
@@ -122,7 +130,8 @@ export const startInstance = async (
       await ended;
       rmSync(dir, { recursive: true, force: true });
     },
-  });
+  };
+  running.push(entry);
   await until(
     "the address file",
     () => existsSync(spec.addressFile) || child.exitCode !== null || child.signalCode !== null,
@@ -134,7 +143,7 @@ export const startInstance = async (
     const response = await fetch(`${url}/health`);
     return { status: response.status, answer: (await response.json()) as HealthAnswer };
   };
-  return {
+  const instance: Instance = {
     pid: address.pid,
     url,
     dir,
@@ -169,4 +178,6 @@ export const startInstance = async (
       return { code, signal };
     },
   };
+  entry.instance = instance;
+  return instance;
 };

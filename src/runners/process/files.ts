@@ -2,6 +2,7 @@
  * The process runner's files, and the lock that keeps a second runner away from them:
  *
  *   instances/runner.lock                 who runs here: pid and start
+ *   instances/users.json                  which user a service's code runs as
  *   instances/<group>/group.json          the group's specification and the next instance number
  *   instances/<group>/<n>/spec.json       what the instance program was started with (LaunchSpec)
  *                         process.json    its pid and start; written right after the start
@@ -64,7 +65,7 @@ export const leftGroups = (
   files: RunnerFiles,
 ): readonly { id: GroupId; record: GroupRecord | null; numbers: readonly number[] }[] =>
   listNames(files.instances)
-    .filter((name) => name !== LOCK && !name.startsWith(`${LOCK}.`))
+    .filter((name) => name !== LOCK && !name.startsWith(`${LOCK}.`) && !name.startsWith(USERS))
     .map((name) => ({
       id: name as GroupId,
       record: readJson(join(files.instances, name, "group.json")) as GroupRecord | null,
@@ -84,6 +85,9 @@ export const nextNumber = (files: RunnerFiles, group: GroupId): number => {
 };
 
 const LOCK = "runner.lock";
+const USERS = "users.json";
+
+export const usersFile = (dataDir: string): string => join(filesIn(dataDir).instances, USERS);
 
 /** Takes the directory for this process; throws when a living one has it. Returns the way to let go. */
 export const lock = (files: RunnerFiles): (() => void) => {

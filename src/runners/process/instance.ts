@@ -10,7 +10,7 @@ import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:
 import { dirname, join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import type { InstanceCounters } from "../../core/instance-counters.ts";
-import type { AddressFile, LaunchSpec } from "../../core/launch.ts";
+import type { AddressFile, Confinement, LaunchSpec } from "../../core/launch.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { identify, isAlive, sendSignal } from "../../telemetry/process-identity.ts";
 import type { ProcessIdentity } from "../../telemetry/process-identity.ts";
@@ -19,6 +19,8 @@ import type { Ending } from "./failure.ts";
 import { exited } from "./failure.ts";
 import { readJson, remove, writeJson } from "./files.ts";
 import { askHealth } from "./health.ts";
+import { removeCgroup, removeNow } from "./cgroups.ts";
+import { PASSAGE } from "./isolation.ts";
 import { findByArgument, sweepGroup } from "./leftovers.ts";
 import { rotate } from "./logs.ts";
 
@@ -45,14 +47,17 @@ export const launchInstance = (
   deps: InstanceDeps,
   directory: string,
   logFile: string,
-  spec: LaunchSpec,
+  unconfined: LaunchSpec,
+  confine: () => Confinement,
   report: Report,
 ): DrivenInstance => {
   const specFile = join(directory, "spec.json");
+  let spec = unconfined;
   let child: ReturnType<typeof spawn>;
   try {
-    mkdirSync(spec.scratchDir, { recursive: true, mode: 0o700 });
+    mkdirSync(spec.scratchDir, { recursive: true, mode: PASSAGE });
     mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+    spec = { ...unconfined, confinement: confine() };
     writeJson(specFile, spec);
     const log = openSync(logFile, "a", 0o600);
     try {
@@ -66,7 +71,7 @@ export const launchInstance = (
       closeSync(log);
     }
   } catch (error) {
-    return failedStart(directory, error, report);
+    return failedStart(directory, spec, error, report);
   }
   child.unref();
   const who = child.pid === undefined ? null : identify(child.pid);
@@ -75,7 +80,8 @@ export const launchInstance = (
     child.once("exit", (code, signal) => resolve({ code, signal }));
   });
   if (child.pid === undefined) {
-    return failedStart(directory, new Error(`${deps.nodePath} could not be started`), report, child);
+    const error = new Error(`${deps.nodePath} could not be started`);
+    return failedStart(directory, spec, error, report, child);
   }
   // Without a start the process was over before we looked; its exit event tells the rest.
   const subject = who ?? { pid: child.pid, startedAt: "over" };
@@ -104,6 +110,7 @@ export const adoptInstance = (
   if (spec === null || who === null || !isAlive(who)) {
     if (who !== null && isAlive(who)) sendSignal(who.pid, "SIGKILL", "group");
     else if (who !== null) sweepGroup(who);
+    for (const group of spec?.confinement?.cgroups ?? []) removeNow(group);
     remove(directory);
     return null;
   }
@@ -117,6 +124,7 @@ export const adoptInstance = (
 /** Reported a turn later, because nobody expects a report before the start has returned. */
 const failedStart = (
   directory: string,
+  spec: LaunchSpec,
   error: unknown,
   report: Report,
   child?: ReturnType<typeof spawn>,
@@ -126,6 +134,7 @@ const failedStart = (
   setImmediate(() => report({ state: "failed", failure: { reason: "spawn", message } }));
   return {
     end: () => {
+      for (const group of spec.confinement?.cgroups ?? []) removeNow(group);
       remove(directory);
       return Promise.resolve();
     },
@@ -264,6 +273,7 @@ export class WatchedProcess implements DrivenInstance {
       if (this.#isAlive()) this.#deps.logger.error({ pid: who.pid }, "instance survived SIGKILL");
     }
     sweepGroup(who);
+    await removeCgroup(spec.confinement?.cgroups ?? [], this.#deps.clock);
     remove(directory);
   }
 

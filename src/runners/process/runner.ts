@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import type { GroupId } from "../../core/ids.ts";
-import type { LaunchSpec } from "../../core/launch.ts";
+import type { Confinement, LaunchSpec } from "../../core/launch.ts";
 import type { TracingSettings } from "../../core/tracing.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import type { DrivenInstance, InstanceReport } from "../groups.ts";
@@ -17,6 +17,8 @@ import type { GroupRecord, RunnerFiles } from "./files.ts";
 import type { InstanceDeps, WatchedProcess } from "./instance.ts";
 import { adoptInstance, launchInstance } from "./instance.ts";
 import { readLogs } from "./logs.ts";
+import { PASSAGE, openIsolation } from "./isolation.ts";
+import type { UserRange } from "./isolation.ts";
 import { StartTurns } from "./start-turns.ts";
 import { mkdirSync } from "node:fs";
 
@@ -34,6 +36,8 @@ export interface ProcessRunnerOptions {
   readonly logger: Logger;
   /** The platform's environment; instances get the few variables of it that programs cannot do without. */
   readonly hostEnv: Readonly<Record<string, string | undefined>>;
+  /** Users that services' code runs as, one each; null or absent: it runs as the platform's. */
+  readonly serviceUsers?: UserRange | null;
 }
 
 const PASSED_ON = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"] as const;
@@ -46,6 +50,8 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
   const { clock, logger } = options;
   const files = filesIn(options.dataDir);
   const unlock = lock(files);
+  const isolation = openIsolation(options.dataDir, options.serviceUsers ?? null);
+  logger.info(isolation.facts, "isolation");
   const deps: InstanceDeps = {
     clock,
     logger,
@@ -71,14 +77,15 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
       start: (group, n, report) => {
         const directory = join(directoryOf(group.id), String(n));
         const spec = launchSpec(group, n, directory, options);
+        const confine = (): Confinement => isolation.confine(group, spec.instanceId);
         const logFile = logFileOf(group.id, n);
         const launch = (told: typeof report): DrivenInstance =>
-          launchInstance(deps, directory, logFile, spec, told);
+          launchInstance(deps, directory, logFile, spec, confine, told);
         // The trial of an import is one instance, and has a deadline of its own that knows of no turns.
         return group.serviceId === null ? launch(report) : turns.launch(launch, report);
       },
       save: (spec, next) => {
-        mkdirSync(directoryOf(spec.id), { recursive: true, mode: 0o700 });
+        mkdirSync(directoryOf(spec.id), { recursive: true, mode: PASSAGE });
         const record: GroupRecord = { spec, next };
         writeJson(join(directoryOf(spec.id), "group.json"), record);
       },
@@ -89,7 +96,7 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
       },
     },
   });
-  await adoptAll(files, keeper, deps, logFileOf, logger);
+  isolation.sweep(await adoptAll(files, keeper, deps, logFileOf, logger));
 
   return {
     apply: (group) => keeper.apply(group),
@@ -109,6 +116,7 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
       Promise.resolve(listNames(files.logs).filter((name) => name !== "platform") as GroupId[]),
     close: async (how) => {
       await keeper.close(how);
+      isolation.close();
       unlock();
     },
   };
@@ -116,7 +124,7 @@ export const openProcessRunner = async (options: ProcessRunnerOptions): Promise<
 
 /**
  * Takes over what runs, and looks at each once before anybody asks: a control role that came back must not believe for
- * a moment that nothing is ready, and lead traffic away from instances that never stopped serving.
+ * a moment that nothing is ready, and lead traffic away from instances that never stopped serving. Returns what runs.
  */
 const adoptAll = async (
   files: RunnerFiles,
@@ -124,12 +132,14 @@ const adoptAll = async (
   deps: InstanceDeps,
   logFileOf: (group: GroupId, n: number) => string,
   logger: Logger,
-): Promise<void> => {
+): Promise<ReadonlySet<string>> => {
   const adopted: WatchedProcess[] = [];
+  const names = new Set<string>();
   for (const { id, record, numbers } of leftGroups(files)) {
     const found = numbers.flatMap((n) => {
       const instance = adoptInstance(deps, join(files.instances, id, String(n)), logFileOf(id, n));
       if (instance === null) return [];
+      names.add(instanceIdOf(id, n));
       const attach = (report: (seen: InstanceReport) => void): WatchedProcess => {
         const watched = instance.attach(report);
         adopted.push(watched);
@@ -149,6 +159,7 @@ const adoptAll = async (
     logger.info({ group: id, instances: found.length }, "instances adopted");
   }
   await Promise.all(adopted.map((watched) => watched.looked));
+  return names;
 };
 
 const launchSpec = (
@@ -173,6 +184,7 @@ const launchSpec = (
       ),
     ),
     workers: instance.workers,
+    ...(instance.batching === undefined ? {} : { batching: instance.batching }),
     predictTimeoutMs: instance.predictTimeoutMs,
     startTimeoutMs: instance.startTimeoutMs,
     drainTimeoutMs: instance.drainTimeoutMs,
