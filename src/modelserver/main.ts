@@ -80,6 +80,8 @@ export const runModelserver = async (specPath: string): Promise<void> => {
       void end();
     });
   }
+  // Started with a channel (`modelport run`): whoever started us has ended, cleanly or not.
+  process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
   process.on("uncaughtException", (error) => {
     log(`internal error: ${error.stack ?? error.message}`);
     pool.killAll();
