@@ -410,9 +410,9 @@ describe("pool", () => {
     const settle = (): void => time.advance(0);
 
     it("hands over together what arrived together, never more than the size", () => {
-      const pool = ready(makePool(1, ON));
+      const pool = makePool(1, ON);
       const jobs = Array.from({ length: 6 }, () => submit(pool));
-      settle();
+      ready(pool);
       expect(worker(0).sizes).toEqual([4]);
       for (let at = 0; at < 4; at++) worker(0).answer();
       expect(worker(0).sizes).toEqual([4, 2]);
@@ -421,10 +421,27 @@ describe("pool", () => {
     });
 
     it("shares what waits among free workers", () => {
-      const pool = ready(makePool(2, ON), 2);
+      const pool = makePool(2, ON);
+      for (let at = 0; at < 2; at++) submit(pool);
+      ready(pool, 2);
+      for (let at = 0; at < 2; at++) worker(0).answer();
       for (let at = 0; at < 4; at++) submit(pool);
       settle();
-      expect([worker(0).sizes, worker(1).sizes]).toEqual([[2], [2]]);
+      expect([worker(0).sizes, worker(1).sizes]).toEqual([[2, 2], [2]]);
+    });
+
+    it("hands over at once what comes by itself, and waits for neighbours only while there are some", () => {
+      const pool = ready(makePool(1, ON));
+      submit(pool);
+      expect(worker(0).sizes).toEqual([1]);
+      for (let at = 0; at < 3; at++) submit(pool);
+      worker(0).answer();
+      expect(worker(0).sizes).toEqual([1, 3]);
+      for (let at = 0; at < 3; at++) worker(0).answer();
+      for (let at = 0; at < 2; at++) submit(pool);
+      expect(worker(0).sizes).toEqual([1, 3]);
+      settle();
+      expect(worker(0).sizes).toEqual([1, 3, 2]);
     });
 
     it("lets the first wait for more, never past the delay, and no longer once there are enough", () => {
@@ -444,9 +461,9 @@ describe("pool", () => {
     });
 
     it("asks again one by one when the worker ends over them, so that only the culprit fails", () => {
-      const pool = ready(makePool(1, ON));
+      const pool = makePool(1, ON);
       const jobs = [submit(pool, 9000), submit(pool, 9000), submit(pool, 9000)];
-      settle();
+      ready(pool);
       worker(0).end(9);
       time.advance(1000);
       worker(1).ready();
@@ -460,9 +477,9 @@ describe("pool", () => {
     });
 
     it("lets only the one time out whose deadline passes, and asks the others again", () => {
-      const pool = ready(makePool(1, ON));
+      const pool = makePool(1, ON);
       const [hasty, patient] = [submit(pool, 500), submit(pool, 9000)];
-      settle();
+      ready(pool);
       time.advance(600);
       expect(kinds(hasty)).toEqual(["timeout"]);
       worker(0).end(null, { signal: "SIGKILL" });
@@ -481,10 +498,10 @@ describe("pool", () => {
     });
 
     it("drops one whose caller left while it waits, and answers the others whose neighbour left later", () => {
-      const pool = ready(makePool(1, ON));
+      const pool = makePool(1, ON);
       const [early, late, stays] = [submit(pool), submit(pool), submit(pool)];
       early.leave();
-      settle();
+      ready(pool);
       expect(worker(0).sizes).toEqual([2]);
       late.leave();
       worker(0).answer();

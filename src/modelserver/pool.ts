@@ -124,6 +124,8 @@ export class Pool {
   #stopping = false;
   /** A dispatch is under way: at the end of what has arrived, or when the first job has waited long enough. */
   #dispatchSoon = false;
+  /** Jobs handed over at once the last time: while they come one by one, waiting for more would only cost time. */
+  #lastSize = 0;
   #cancelDelay = (): void => {};
   #delayed = false;
   #onStopped: (() => void)[] = [];
@@ -203,7 +205,7 @@ export class Pool {
     this.#queue.push(job);
     this.#queued++;
     job.cancelDeadline = this.#deps.timers.after(input.deadlineMs, () => this.#deadline(job));
-    if (this.#options.batching.mode === "off") this.#dispatch();
+    if (this.#lastSize <= 1) this.#dispatch();
     else if (!this.#dispatchSoon) {
       // Requests that arrived at the same time are read one after the other: those behind this one may join it.
       this.#dispatchSoon = true;
@@ -393,6 +395,7 @@ export class Pool {
       slot.state = "busy";
       slot.jobs = jobs;
       slot.together = jobs.length > 1;
+      this.#lastSize = jobs.length;
       this.#running += jobs.length;
       slot.worker.predict(
         jobs.map(({ id, input: { contentType, query, parts, body, bodyBytes } }, at) => ({
