@@ -56,7 +56,7 @@ def main(parent_pid, fault_file, limits):
 
 def serve(channel, engine, mode):
     """Answers until the front closes the connection (0) or user code asks to exit (its code)."""
-    answering = Answering(engine, os.getpid())
+    answering = Answering(engine, os.getpid(), channel)
     decisions = Batching(
         mode if engine.has_steps else "off",
         lambda state, text: channel.write({"t": "batching", "state": state, "text": text}),
@@ -68,6 +68,8 @@ def serve(channel, engine, mode):
         frame = channel.read()
         if frame is None:
             return 0
+        if frame[0].get("t") == "cancel":  # it crossed with the end of its stream
+            continue
         requests = [frame]
         for _ in range(frame[0].get("more", 0)):
             requests.append(channel.read())
@@ -107,8 +109,9 @@ def prove(answering, decisions, requests, replies, single_s):
 class Answering(object):
     """Replies to requests, one by one or joined. `code`: how user code wants the process to end, None as long as it does not."""
 
-    def __init__(self, engine, own_pid):
+    def __init__(self, engine, own_pid, channel):
         self.code = None
+        self._channel = channel
         self._engine = engine
         self._own_pid = own_pid
 
@@ -138,14 +141,38 @@ class Answering(object):
         steps = self._engine.steps
         del steps[:]
         try:
-            answer = self._engine.predict(header, body)
             reply = {"t": "answer", "id": header["id"]}
+            if header.get("stream"):
+                answer = self._engine.predict_stream(header, body)
+                if not isinstance(answer, bytes):
+                    reply["items"] = self._send_items(header["id"], answer)
+                    answer = b""
+            else:
+                answer = self._engine.predict(header, body)
         except BaseException as error:
             return self._failed(header, body, error, steps, received)
         self._stay_parent()
         if steps:
             reply["stepsUs"] = step_durations(received, steps, time.perf_counter())
         return reply, answer
+
+    def _send_items(self, request_id, items):
+        """Sends each item as soon as there is one, until there is none or nobody takes them any more; how many."""
+        count = 0
+        channel = self._channel
+        item = {"t": "item", "id": request_id}
+        for answer in items:
+            self._stay_parent()
+            channel.write(item, answer)
+            count += 1
+            if channel.has_more():
+                frame = channel.read()
+                if frame is None:
+                    raise ProtocolError("the front went away")
+                if frame[0].get("t") != "cancel":
+                    raise ProtocolError("expected a cancel frame")
+                break
+        return count
 
     def _one_left(self, header, body):
         return self.each([(header, body)])[0]

@@ -2,6 +2,7 @@
 """What differs between engines: the base class, what a service is given and where its model lies, how answers are
 wrapped. One table; everything that reads it treats all engines alike."""
 import collections
+import collections.abc
 import glob
 import importlib
 import json
@@ -71,6 +72,12 @@ class _OpenEngine(object):
     def predict(self, header, body):
         """JSON bytes of the answer to one request."""
         return self._wrap(self._inference(self._read(header, body)), body)
+
+    def predict_stream(self, header, body):
+        """The items of an answer that is an iterator, each as JSON bytes, for a caller who takes them one by one; the JSON
+        bytes of any other answer."""
+        result = self._inference(self._read(header, body))
+        return map(encode_answer, result) if isinstance(result, collections.abc.Iterator) else self._wrap(result, body)
 
     def prepare(self, header, body):
         """The first step by itself; `infer` and `finish` are the others."""

@@ -6,10 +6,13 @@ The header's field `t` tells the frames apart:
 
   front -> worker  load         protocol, engine, packageDir, modelFile, modelName, modelVersion, batching? (off | on | auto)
                    predict      id, contentType, query, parts [{name, size, filename?, contentType?}], more?; body: the
-                                parts. more: how many predict frames follow that may be joined with this one
+                                parts. more: how many predict frames follow that may be joined with this one.
+                                stream: the caller takes the answer item by item, when it is an iterator
+                   cancel       id; whoever took the items is gone
   worker -> front  ready        protocol, service, python, loadMs
                    load-failed  exception, traceback
-                   answer       id, stepsUs?; body: the JSON to send
+                   item         id; body: the JSON of the next item of a streamed answer
+                   answer       id, stepsUs?, items?; body: the JSON to send. items: how many were streamed, with an empty body
                    failed       id, kind (input | lookup | code), exception, traceback, exits, stepsUs?
                    unanswered   id; the worker ends before this one of several requests
                    batching     state (on | off), text: what was decided about joining, and why
@@ -18,6 +21,7 @@ The header's field `t` tells the frames apart:
 them. A failure ends the list with the step it came from. Absent when user code replaced `inference` as a whole.
 """
 import json
+import select
 import struct
 
 PROTOCOL_VERSION = 1
@@ -83,6 +87,10 @@ class Channel(object):
             self._sock.sendall(head[sent:])
             sent = len(head)
         self._sock.sendall(memoryview(body)[sent - len(head) :])
+
+    def has_more(self):
+        """Whether a frame, or the end of the connection, waits to be read."""
+        return self._start < self._end or bool(select.select([self._sock], [], [], 0)[0])
 
     def write_all(self, frames):
         """Several (header, body) with as few system calls as their size allows."""

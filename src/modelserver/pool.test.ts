@@ -5,7 +5,7 @@ import type { Batching } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import { instant } from "../core/ids.ts";
 import { Pool } from "./pool.ts";
-import type { JobOutcome } from "./pool.ts";
+import type { ItemSink, JobOutcome } from "./pool.ts";
 import type { Timers } from "./timers.ts";
 import type { Worker, WorkerEvents, WorkerExit, WorkerRequest } from "./worker.ts";
 
@@ -60,6 +60,14 @@ class FakeWorker implements Worker {
     expect(requests[0]?.frame.more ?? 0).toBe(requests.length - 1);
     this.hands = requests.map(({ frame }) => frame.id);
     this.sizes.push(requests.length);
+  }
+  readonly cancelled: number[] = [];
+  listens = true;
+  cancel(id: number): void {
+    this.cancelled.push(id);
+  }
+  listen(on: boolean): void {
+    this.listens = on;
   }
   stop(): void {
     this.end(0);
@@ -129,10 +137,14 @@ const makePool = (count: number, batching: Batching = NO_BATCHING): Pool => {
   return pool;
 };
 
-const submit = (pool: Pool, deadlineMs = 1000): { outcomes: JobOutcome[]; leave: () => void } => {
+const submit = (
+  pool: Pool,
+  deadlineMs = 1000,
+  items: ItemSink | null = null,
+): { outcomes: JobOutcome[]; leave: () => void } => {
   const outcomes: JobOutcome[] = [];
   const leave = pool.submit(
-    { contentType: "", query: "", parts: [], body: [], bodyBytes: 0, deadlineMs },
+    { contentType: "", query: "", parts: [], body: [], bodyBytes: 0, deadlineMs, items },
     (outcome) => outcomes.push(outcome),
   );
   return { outcomes, leave };
@@ -507,6 +519,61 @@ describe("pool", () => {
       worker(0).answer();
       worker(0).answer();
       expect([early, late, stays].map(kinds)).toEqual([[], [], ["answer"]]);
+    });
+  });
+
+  describe("streaming", () => {
+    const sink = (room = true) => {
+      const taken: string[] = [];
+      const drains: (() => void)[] = [];
+      const items: ItemSink = {
+        write: (item, onDrain) => {
+          taken.push(item.toString());
+          if (!room) drains.push(onDrain);
+          return room;
+        },
+      };
+      return { items, taken, drain: () => drains.splice(0).forEach((fn) => fn()) };
+    };
+    const send = (text: string): void =>
+      worker(0).events.item({ t: "item", id: worker(0).current ?? -1 }, Buffer.from(text));
+
+    it("gives each item to its caller, alone in its worker, and ends with the answer", () => {
+      const pool = makePool(1, { mode: "on", maxSize: 4, maxDelayMs: 0 });
+      const { items, taken } = sink();
+      const job = submit(pool, 1000, items);
+      submit(pool);
+      worker(0).ready();
+      expect(worker(0).sizes).toEqual([1]);
+      send("1");
+      send("2");
+      worker(0).events.answer({ t: "answer", id: worker(0).hands.shift() ?? -1, items: 2 }, Buffer.alloc(0));
+      expect(taken).toEqual(["1", "2"]);
+      expect(job.outcomes).toMatchObject([{ kind: "answer", items: 2 }]);
+    });
+
+    it("does not listen to the worker as long as the caller has no room", () => {
+      const pool = makePool(1);
+      worker(0).ready();
+      const { items, drain } = sink(false);
+      submit(pool, 1000, items);
+      send("1");
+      expect(worker(0).listens).toBe(false);
+      drain();
+      expect(worker(0).listens).toBe(true);
+    });
+
+    it("tells the worker when the caller is gone, and listens again", () => {
+      const pool = makePool(1);
+      worker(0).ready();
+      const { items, taken } = sink(false);
+      const job = submit(pool, 1000, items);
+      send("1");
+      job.leave();
+      expect(worker(0).cancelled).toHaveLength(1);
+      expect(worker(0).listens).toBe(true);
+      send("2");
+      expect(taken).toEqual(["1"]);
     });
   });
 });

@@ -31,11 +31,19 @@ export interface JobInput {
   readonly bodyBytes: number;
   /** From now; covers waiting and execution. */
   readonly deadlineMs: number;
+  /** Takes the answer item by item, when it is an iterator; null: as a whole. */
+  readonly items: ItemSink | null;
+}
+
+/** Where the items of a streamed answer go. */
+export interface ItemSink {
+  /** False: enough for now; `onDrain` is called once there is room again, or nobody is left. */
+  write(item: Buffer, onDrain: () => void): boolean;
 }
 
 /** What became of a job. `crashed`: the worker ended while it held the job. */
 export type JobOutcome =
-  | { readonly kind: "answer"; readonly body: Buffer }
+  | { readonly kind: "answer"; readonly body: Buffer; readonly items?: number }
   | { readonly kind: "failed"; readonly frame: FailedFrame }
   | { readonly kind: "timeout"; readonly executing: boolean }
   | { readonly kind: "crashed"; readonly message: string; readonly fault: string }
@@ -192,7 +200,7 @@ export class Pool {
       settle,
       queuedAt: now,
       startedAt: now,
-      alone: false,
+      alone: input.items !== null,
       state: "queued",
       cancelDeadline: () => {},
     };
@@ -272,9 +280,16 @@ export class Pool {
         // Threads of user code could keep the process from ending by itself.
         slot.worker?.kill({ dump: false });
       },
+      item: (frame, body) => {
+        const job = slot.jobs.find(({ id }) => id === frame.id);
+        const { worker } = slot;
+        if (job?.state !== "running" || worker === null) return;
+        if (job.input.items?.write(body, () => worker.listen(true)) === false) worker.listen(false);
+      },
       answer: (frame, body) => {
         const job = this.#take(slot, frame.id);
-        if (job !== null) this.#settle(job, { kind: "answer", body }, readStepTimes(frame.stepsUs));
+        const items = frame.items === undefined ? {} : { items: frame.items };
+        if (job !== null) this.#settle(job, { kind: "answer", body, ...items }, readStepTimes(frame.stepsUs));
         this.#dispatch();
       },
       failed: (frame) => {
@@ -398,7 +413,7 @@ export class Pool {
       this.#lastSize = jobs.length;
       this.#running += jobs.length;
       slot.worker.predict(
-        jobs.map(({ id, input: { contentType, query, parts, body, bodyBytes } }, at) => ({
+        jobs.map(({ id, input: { contentType, query, parts, body, bodyBytes, items } }, at) => ({
           frame: {
             t: "predict",
             id,
@@ -406,6 +421,7 @@ export class Pool {
             query,
             parts,
             ...(at === 0 && jobs.length > 1 ? { more: jobs.length - 1 } : {}),
+            ...(items === null ? {} : { stream: true as const }),
           },
           body,
           bodyBytes,
@@ -499,6 +515,10 @@ export class Pool {
     if (job.state === "queued") {
       this.#queued--;
       job.cancelDeadline();
+    } else if (job.input.items !== null) {
+      const worker = this.#slots.find((slot) => slot.jobs.includes(job))?.worker;
+      worker?.cancel(job.id);
+      worker?.listen(true);
     }
     job.state = "settled";
   }

@@ -38,7 +38,11 @@ export type FrontFrame =
       readonly parts: readonly Part[];
       /** How many predict frames follow that may be joined with this one; the worker reads them all before it begins. */
       readonly more?: number;
-    };
+      /** The caller takes the answer item by item, when it is an iterator. */
+      readonly stream?: true;
+    }
+  /** Whoever took the items of this answer is gone. */
+  | { readonly t: "cancel"; readonly id: number };
 
 /**
  * Why a prediction failed: `input`: the body is not usable; `lookup`: KeyError or TypeError; `code`: any other
@@ -69,7 +73,15 @@ export type WorkerFrame =
       readonly loadMs: number;
     }
   | { readonly t: "load-failed"; readonly exception: string; readonly traceback: string }
-  | { readonly t: "answer"; readonly id: number; readonly stepsUs?: readonly number[] }
+  /** The next item of a streamed answer. */
+  | { readonly t: "item"; readonly id: number }
+  /** `items`: how many were streamed; the body is empty then. */
+  | {
+      readonly t: "answer";
+      readonly id: number;
+      readonly stepsUs?: readonly number[];
+      readonly items?: number;
+    }
   | FailedFrame
   /** One of several requests that the worker has not begun, since user code asked to exit before. */
   | { readonly t: "unanswered"; readonly id: number }
