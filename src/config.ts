@@ -69,7 +69,7 @@ const schema = z.object({
   /** How requests that wait together are joined; a service's `envs` of the same names go before these. */
   MODELPORT_BATCHING: z.enum(BATCHING_MODES).default("auto"),
   MODELPORT_BATCHING_MAX_SIZE: integer(1, BATCH_SIZE_MAX, 64),
-  MODELPORT_BATCHING_MAX_DELAY_MS: integer(0, BATCH_DELAY_MS_MAX, 0),
+  MODELPORT_BATCHING_MAX_DELAY_MS: integer(0, BATCH_DELAY_MS_MAX, 20),
   /** Threads of the gateway that share its port: more than one where one processor cannot carry the traffic. */
   MODELPORT_GATEWAY_THREADS: integer(1, 64, 1),
   MODELPORT_BODY_BYTES_MAX: integer(1, 2 ** 31, 12 * 1024 * 1024),

@@ -19,8 +19,9 @@ _BATCHES, _ROWS = 3, 12
 _PATIENCE = 20
 # Joining must take at most this share of the time of the single answers.
 _WORTH = 0.8
-# A batch in so many is proved again once joining is on.
+# A batch in so many is proved again once joining is on, by so many of its requests.
 _PROVE_EVERY = 500
+PROVED_AGAIN = 4
 
 
 class Batching(object):
@@ -35,23 +36,27 @@ class Batching(object):
 
     def wants_proof(self, requests):
         """Whether this batch is to be answered one by one and joined, and the answers compared."""
-        if self.state == "trying":
-            return len(set(body for _, body in requests)) > 1  # the same request twice proves nothing
-        if self.state != "on" or not self._auto:
-            return False
+        # The same request twice proves nothing.
+        return self.state == "trying" and len(set(body for _, body in requests)) > 1
+
+    def is_due(self):
+        """Whether a batch that was joined is to be proved again."""
         self._joined += 1
-        return self._joined % _PROVE_EVERY == 0
+        return self._auto and self._joined % _PROVE_EVERY == 0
+
+    def proved_again(self, difference):
+        if difference is not None:
+            self._decide("off", "requests are answered one by one: %s" % difference)
 
     def proved(self, difference, count, single_s, joined_s):
         """What a comparison of `count` requests showed. `difference`: None, or in words what was not the same."""
         if difference is not None:
-            self._decide("off", "requests are answered one by one: %s" % difference)
-            return
+            return self.proved_again(difference)
         self._batches += 1
         self._rows += count
         self._single_s += single_s
         self._joined_s += joined_s
-        if self.state != "trying" or self._batches < _BATCHES or self._rows < _ROWS:
+        if self._batches < _BATCHES or self._rows < _ROWS:
             return
         saw = "%d requests in %d batches gave the same answers joined and one by one, in %.2f and %.2f ms each" % (
             self._rows, self._batches, self._joined_s * 1e3 / self._rows, self._single_s * 1e3 / self._rows)

@@ -33,7 +33,7 @@ ENGINES = {
     "MXNet": Engine(DEEP, "mms.model_service.mxnet_model_service", "MXNetBaseService", 2,
                     ("folder", "*-symbol.json"), None),
     "Spark_MLlib": Engine(MACHINE, "model_service.spark_model_service", "SparkServingBaseService", 1,
-                          ("file", "*/metadata"), None),
+                          ("file", "*/metadata"), "modelport_worker.compat.spark"),
     "Scikit_Learn": Engine(MACHINE, "model_service.python_model_service", "XgSklServingBaseService", 1,
                            ("file", "*.m"), None),
     "XGBoost": Engine(MACHINE, "model_service.python_model_service", "XgSklServingBaseService", 1,

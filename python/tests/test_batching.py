@@ -101,7 +101,10 @@ class Deciding(unittest.TestCase):
             batching = self.auto()
             for _ in range(before):
                 batching.proved(None, 6, 1.0, 0.2)
-            batching.proved("it differs", 6, 1.0, 0.2)
+            if before:
+                batching.proved_again("it differs")
+            else:
+                batching.proved("it differs", 6, 1.0, 0.2)
             self.assertEqual(batching.state, "off")
 
     def test_gives_up_when_joining_saves_too_little(self):
@@ -119,7 +122,7 @@ class Deciding(unittest.TestCase):
         batching = self.auto()
         for _ in range(3):
             batching.proved(None, 6, 1.0, 0.2)
-        proofs = sum(batching.wants_proof([({}, b"1"), ({}, b"2")]) for _ in range(1500))
+        proofs = sum(batching.is_due() for _ in range(1500))
         self.assertEqual(proofs, 3)
 
 

@@ -13,7 +13,7 @@ export interface Batching {
   readonly mode: BatchingMode;
   /** Requests joined at most. */
   readonly maxSize: number;
-  /** How long the first of them waits for more at most; 0: only what already waits is joined. */
+  /** How long the first of them waits for more at most, a fifth of the last inference's time at that; 0: not at all. */
   readonly maxDelayMs: number;
 }
 

@@ -456,20 +456,35 @@ describe("pool", () => {
       expect(worker(0).sizes).toEqual([1, 3, 2]);
     });
 
-    it("lets the first wait for more, never past the delay, and no longer once there are enough", () => {
-      const pool = ready(makePool(1, { ...ON, maxDelayMs: 50 }));
+    it("waits for callers just answered to come back, a fifth of the inference's time at most", () => {
+      const pool = makePool(1, { ...ON, maxDelayMs: 50 });
+      for (let at = 0; at < 3; at++) submit(pool);
+      ready(pool);
+      time.advance(100);
+      for (let at = 0; at < 3; at++) worker(0).answer();
       submit(pool);
-      time.advance(30);
+      time.advance(10);
       submit(pool);
-      time.advance(19);
-      expect(worker(0).sizes).toEqual([]);
+      time.advance(9);
+      expect(worker(0).sizes).toEqual([3]);
       time.advance(1);
-      expect(worker(0).sizes).toEqual([2]);
-      worker(0).answer();
-      worker(0).answer();
-      for (let at = 0; at < 4; at++) submit(pool);
+      expect(worker(0).sizes).toEqual([3, 2]);
+    });
+
+    it("waits no longer once as many are there as the last time, and never past the delay", () => {
+      const pool = makePool(1, { ...ON, maxDelayMs: 5 });
+      for (let at = 0; at < 3; at++) submit(pool);
+      ready(pool);
+      time.advance(100);
+      for (let at = 0; at < 3; at++) worker(0).answer();
+      for (let at = 0; at < 3; at++) submit(pool);
       settle();
-      expect(worker(0).sizes).toEqual([2, 4]);
+      expect(worker(0).sizes).toEqual([3, 3]);
+      time.advance(100);
+      for (let at = 0; at < 3; at++) worker(0).answer();
+      submit(pool);
+      time.advance(5);
+      expect(worker(0).sizes).toEqual([3, 3, 1]);
     });
 
     it("asks again one by one when the worker ends over them, so that only the culprit fails", () => {

@@ -98,6 +98,13 @@ class _PatchFinder(object):
         return spec
 
 
+def on_import(name, patch):
+    """Has `patch(module)` called once the module is imported, at once when it is."""
+    _PATCHES[name] = patch
+    if name in sys.modules:
+        patch(sys.modules[name])
+
+
 def patch_on_import():
     for name, patch in _PATCHES.items():
         if name in sys.modules:
