@@ -8,6 +8,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CHECKS, run, runChecks } from "./checks.mjs";
+import { Interpreters } from "../src/environments/interpreters.ts";
 import { fail, root } from "./runtime.mjs";
 import { readUnittest, readVitest } from "./results.ts";
 
@@ -99,12 +100,23 @@ const vitest = async (project) => {
   }
 };
 
+/** The worker runs on every CPython from 3.6 on: its tests do so on each one that is here. */
 const python = async () => {
-  const tests = join(root, "python", "tests");
-  if (!existsSync(tests)) return;
-  heading("Python unittest");
-  const { ok, output } = await run(["python3", "-m", "unittest", "discover", "-s", tests], { show: true });
-  add("python", readUnittest(output, ok));
+  const interpreters = new Interpreters({
+    named: null,
+    environment: process.env,
+    fetched: "",
+    probe: (program, args) => {
+      const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8" });
+      return Promise.resolve({ code: status, stdout: stdout ?? "", stderr: stderr ?? "" });
+    },
+  });
+  for (const { executable, version } of await interpreters.all()) {
+    heading(`Python unittest on ${version}`);
+    const tests = ["-m", "unittest", "discover", "-s", join(root, "python", "tests")];
+    const { ok, output } = await run([executable, ...tests], { show: true });
+    add(`python ${version}`, readUnittest(output, ok));
+  }
 };
 
 const checks = async () => {

@@ -71,6 +71,9 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
     examplesDir: fileURLToPath(new URL("../examples", import.meta.url)),
     clock: systemClock,
     interrupt: interrupt.signal,
+    // Loaded when it is asked for: every other command starts without it.
+    packageRun: async () =>
+      (await import("./package-run.ts")).createPackageRun(config, { clock: systemClock }),
     platform: createPlatformControl(config, {
       clock: systemClock,
       interrupt: interrupt.signal,

@@ -5,6 +5,8 @@
 import { homedir } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { BATCHING_MODES, BATCH_DELAY_MS_MAX, BATCH_SIZE_MAX } from "./core/batching.ts";
+import type { Batching } from "./core/batching.ts";
 import type { Problem } from "./core/errors.ts";
 import { readTracingSettings } from "./core/tracing.ts";
 import type { TracingSettings } from "./core/tracing.ts";
@@ -64,6 +66,10 @@ const schema = z.object({
     )
     .default({ first: 2_000_000_000, last: 2_000_065_535 }),
   MODELPORT_WORKERS_PER_INSTANCE: integer(1, 64, 1),
+  /** How requests that wait together are joined; a service's `envs` of the same names go before these. */
+  MODELPORT_BATCHING: z.enum(BATCHING_MODES).default("auto"),
+  MODELPORT_BATCHING_MAX_SIZE: integer(1, BATCH_SIZE_MAX, 64),
+  MODELPORT_BATCHING_MAX_DELAY_MS: integer(0, BATCH_DELAY_MS_MAX, 0),
   /** Threads of the gateway that share its port: more than one where one processor cannot carry the traffic. */
   MODELPORT_GATEWAY_THREADS: integer(1, 64, 1),
   MODELPORT_BODY_BYTES_MAX: integer(1, 2 ** 31, 12 * 1024 * 1024),
@@ -99,6 +105,7 @@ export interface Config {
   /** Null: user code runs as the platform's own user. */
   readonly serviceUsers: { readonly first: number; readonly last: number } | null;
   readonly workersPerInstance: number;
+  readonly batching: Batching;
   readonly bodyBytesMax: number;
   readonly predictTimeoutMs: number;
   readonly instanceConcurrency: number;
@@ -220,6 +227,11 @@ export const readConfig = (
       strictDependencies: e.MODELPORT_STRICT_DEPENDENCIES,
       serviceUsers: e.MODELPORT_SERVICE_USERS,
       workersPerInstance: e.MODELPORT_WORKERS_PER_INSTANCE,
+      batching: {
+        mode: e.MODELPORT_BATCHING,
+        maxSize: e.MODELPORT_BATCHING_MAX_SIZE,
+        maxDelayMs: e.MODELPORT_BATCHING_MAX_DELAY_MS,
+      },
       bodyBytesMax: e.MODELPORT_BODY_BYTES_MAX,
       predictTimeoutMs: e.MODELPORT_PREDICT_TIMEOUT_MS,
       instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,

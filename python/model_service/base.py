@@ -37,10 +37,7 @@ class BaseService(object):
         del steps[:]
         t0 = time.perf_counter()
         steps.append(t0)
-        if _wants_second_argument(type(self)):
-            prepared = self._preprocess(data, None)
-        else:
-            prepared = self._preprocess(data)
+        prepared = preprocess(self, data)
         t1 = time.perf_counter()
         steps.append(t1)
         result = self._inference(prepared)
@@ -72,6 +69,13 @@ class BaseService(object):
 
     def signature(self):
         return None
+
+
+def preprocess(service, data):
+    """The first step, with the second argument that older packages require."""
+    if _wants_second_argument(type(service)):
+        return service._preprocess(data, None)
+    return service._preprocess(data)
 
 
 _second_argument = {}  # type: dict

@@ -1,5 +1,5 @@
 # coding: utf-8
-"""The worker's program: one `load` frame, then one answer per `predict` frame until the front closes the connection.
+"""The worker's program: one `load` frame, then one reply per `predict` frame until the front closes the connection.
 
 Started by src/modelserver/worker.ts as `python -m modelport_worker PARENT_PID FAULT_FILE LIMITS` with the connection on
 descriptor 3. User code runs in the main thread, one prediction at a time.
@@ -11,7 +11,8 @@ import platform
 import sys
 import time
 
-from modelport_worker import compat, guards
+from modelport_worker import batching, compat, guards
+from modelport_worker.batching import Batching, answer_joined, step_durations
 from modelport_worker.engines import open_engine
 from modelport_worker.failures import describe, say
 from modelport_worker.protocol import PROTOCOL_VERSION, Channel, ProtocolError
@@ -50,60 +51,150 @@ def main(parent_pid, fault_file, limits):
             "loadMs": round((time.perf_counter() - started) * 1000),
         }
     )
-    return serve(channel, engine)
+    return serve(channel, engine, load.get("batching", "off"))
 
 
-def serve(channel, engine):
+def serve(channel, engine, mode):
     """Answers until the front closes the connection (0) or user code asks to exit (its code)."""
-    own_pid = os.getpid()
-    predict = engine.predict
-    steps = engine.steps
-    clock = time.perf_counter
+    answering = Answering(engine, os.getpid(), channel)
+    decisions = Batching(
+        mode if engine.has_steps else "off",
+        lambda state, text: channel.write({"t": "batching", "state": state, "text": text}),
+    )
+    if mode == "auto" and not engine.has_steps:
+        text = "requests are answered one by one: %s replaces `inference` as a whole" % engine.name
+        channel.write({"t": "batching", "state": "off", "text": text})
     while True:
         frame = channel.read()
         if frame is None:
             return 0
-        header, body = frame
-        if header.get("t") != "predict":
+        if frame[0].get("t") == "cancel":  # it crossed with the end of its stream
+            continue
+        requests = [frame]
+        for _ in range(frame[0].get("more", 0)):
+            requests.append(channel.read())
+        if any(request is None or request[0].get("t") != "predict" for request in requests):
             raise ProtocolError("expected a predict frame")
-        code = None
-        received = clock()
+        if len(requests) == 1 or decisions.state == "off":
+            channel.write_all(answering.each(requests))
+        elif decisions.wants_proof(requests):
+            began = time.perf_counter()
+            replies = answering.each(requests)
+            single_s = time.perf_counter() - began
+            channel.write_all(replies)
+            if answering.code is None:
+                prove(answering, decisions, requests, replies, single_s)
+        elif decisions.state == "on":
+            channel.write_all(answering.joined(requests))
+        else:
+            channel.write_all(answering.each(requests))
+        if answering.code is not None:
+            return answering.code
+
+
+def prove(answering, decisions, requests, replies, single_s):
+    """Answers the same requests joined and compares; nobody waits for these answers."""
+    began = time.perf_counter()
+    try:
+        joined = answering.joined(requests, must_join=True)
+    except batching.JoinedFailure as error:
+        decisions.give_up("the joined step does not give one row for each request (%s)" % error)
+        return
+    joined_s = time.perf_counter() - began
+    if answering.code is not None:
+        return
+    decisions.proved(batching.difference(requests, replies, joined), len(requests), single_s, joined_s)
+
+
+class Answering(object):
+    """Replies to requests, one by one or joined. `code`: how user code wants the process to end, None as long as it does not."""
+
+    def __init__(self, engine, own_pid, channel):
+        self.code = None
+        self._channel = channel
+        self._engine = engine
+        self._own_pid = own_pid
+
+    def each(self, requests):
+        """One by one. Once user code asks to exit, what is left stays unanswered: another worker takes it."""
+        replies = []
+        for header, body in requests:
+            if self.code is None:
+                replies.append(self.one(header, body))
+            else:
+                replies.append(({"t": "unanswered", "id": header["id"]}, b""))
+        return replies
+
+    def joined(self, requests, must_join=False):
+        """Joined where they fit. `must_join`: raises JoinedFailure where they do not."""
+        try:
+            replies = answer_joined(self._engine, requests, None if must_join else self._one_left, self._failed)
+        except batching.JoinedFailure:
+            raise
+        except BaseException:  # SystemExit and the like: whose fault it is shows when they are answered one by one
+            replies = self.each(requests)
+        self._stay_parent()
+        return replies
+
+    def one(self, header, body):
+        received = time.perf_counter()
+        steps = self._engine.steps
         del steps[:]
         try:
-            answer = predict(header, body)
             reply = {"t": "answer", "id": header["id"]}
-        except BaseException as error:
-            if os.getpid() != own_pid:
-                os._exit(1)
-            exception, trace = describe(error)
-            if isinstance(error, SystemExit):
-                code = error.code if isinstance(error.code, int) else (0 if error.code is None else 1)
-                kind = "code"
+            if header.get("stream"):
+                answer = self._engine.predict_stream(header, body)
+                if not isinstance(answer, bytes):
+                    reply["items"] = self._send_items(header["id"], answer)
+                    answer = b""
             else:
-                kind = engine.classify(error, body)
-            answer = b""
-            reply = {
-                "t": "failed",
-                "id": header["id"],
-                "kind": kind,
-                "exception": exception,
-                "traceback": trace,
-                "exits": code is not None,
-            }
-        if os.getpid() != own_pid:
-            # User code forked and the child came back here: the parent owns the connection.
-            os._exit(0)
+                answer = self._engine.predict(header, body)
+        except BaseException as error:
+            return self._failed(header, body, error, steps, received)
+        self._stay_parent()
         if steps:
-            reply["stepsUs"] = step_durations(received, steps, clock())
-        channel.write(reply, answer)
-        if code is not None:
-            return code
+            reply["stepsUs"] = step_durations(received, steps, time.perf_counter())
+        return reply, answer
 
+    def _send_items(self, request_id, items):
+        """Sends each item as soon as there is one, until there is none or nobody takes them any more; how many."""
+        count = 0
+        channel = self._channel
+        item = {"t": "item", "id": request_id}
+        for answer in items:
+            self._stay_parent()
+            channel.write(item, answer)
+            count += 1
+            if channel.has_more():
+                frame = channel.read()
+                if frame is None:
+                    raise ProtocolError("the front went away")
+                if frame[0].get("t") != "cancel":
+                    raise ProtocolError("expected a cancel frame")
+                break
+        return count
 
-def step_durations(received, steps, ended):
-    """Microseconds: before the first step, each step, and what came after the last one that was completed."""
-    times = [received] + list(steps) + [ended]
-    return [max(0, round((end - start) * 1e6)) for start, end in zip(times, times[1:])]
+    def _one_left(self, header, body):
+        return self.each([(header, body)])[0]
+
+    def _failed(self, header, body, error, steps, received=None):
+        self._stay_parent()
+        exception, trace = describe(error)
+        kind = "code"
+        exits = isinstance(error, SystemExit)
+        if exits:
+            self.code = error.code if isinstance(error.code, int) else (0 if error.code is None else 1)
+        else:
+            kind = self._engine.classify(error, body)
+        reply = {"t": "failed", "id": header["id"], "kind": kind, "exception": exception, "traceback": trace, "exits": exits}
+        if steps:
+            reply["stepsUs"] = step_durations(steps[0] if received is None else received, steps, time.perf_counter())
+        return reply, b""
+
+    def _stay_parent(self):
+        # User code forked and the child came back here: the parent owns the connection.
+        if os.getpid() != self._own_pid:
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -65,8 +65,10 @@ def find_service_class(module, base):
     )
 
 
-def construct(cls, model_name, model_path):
-    """Makes the service object and waits for the threads that its constructor started to load the model in."""
+def construct(cls, model_name, model_path, arguments=1):
+    """Makes the service object and waits for the threads that its constructor started to load the model in.
+
+    `arguments`: how many of (model_name, model_path) a constructor gets whose signature takes either."""
     service = cls.__new__(cls)
     for name, value in (("model_name", model_name), ("model_path", model_path)):
         try:
@@ -75,14 +77,14 @@ def construct(cls, model_name, model_path):
             pass
     if type(service).__init__ is object.__init__:
         return service
-    args = (model_name, model_path) if _takes_two(cls) else (model_path,)
+    args = (model_name, model_path) if _takes_two(cls, arguments == 2) else (model_path,)
     with _LoaderThreads() as threads:
         service.__init__(*args)
     threads.wait()
     return service
 
 
-def _takes_two(cls):
+def _takes_two(cls, usual):
     try:
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     except (TypeError, ValueError):
@@ -94,7 +96,12 @@ def _takes_two(cls):
         for p in parameters
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
     ]
-    return len(required) >= 2
+    if len(required) >= 2:
+        return True
+    if parameters and parameters[0].name == "model_path":
+        return False
+    room = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return usual and (room >= 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters))
 
 
 class _LoaderThreads(object):

@@ -4,22 +4,31 @@
 A frame is two big-endian u32 (length of the header, length of the body), the header as JSON, the body as raw bytes.
 The header's field `t` tells the frames apart:
 
-  front -> worker  load         protocol, engine, packageDir, modelFile, modelName, modelVersion
-                   predict      id, contentType, query, parts [{name, size, filename?, contentType?}]; body: the parts
+  front -> worker  load         protocol, engine, packageDir, modelFile, modelName, modelVersion, batching? (off | on | auto)
+                   predict      id, contentType, query, parts [{name, size, filename?, contentType?}], more?; body: the
+                                parts. more: how many predict frames follow that may be joined with this one.
+                                stream: the caller takes the answer item by item, when it is an iterator
+                   cancel       id; whoever took the items is gone
   worker -> front  ready        protocol, service, python, loadMs
                    load-failed  exception, traceback
-                   answer       id, stepsUs?; body: the JSON to send
+                   item         id; body: the JSON of the next item of a streamed answer
+                   answer       id, stepsUs?, items?; body: the JSON to send. items: how many were streamed, with an empty body
                    failed       id, kind (input | lookup | code), exception, traceback, exits, stepsUs?
+                   unanswered   id; the worker ends before this one of several requests
+                   batching     state (on | off), text: what was decided about joining, and why
 
 `stepsUs`: how long the worker had the request, in parts: before the first step, preprocess, inference, postprocess, after
 them. A failure ends the list with the step it came from. Absent when user code replaced `inference` as a whole.
 """
 import json
+import select
 import struct
 
 PROTOCOL_VERSION = 1
 _LENGTHS = struct.Struct(">II")
 _BUFFER_BYTES = 128 * 1024
+# Bodies up to this size are copied together rather than sent by themselves.
+_JOINED_BYTES_MAX = 64 * 1024
 _encode_header = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -78,6 +87,25 @@ class Channel(object):
             self._sock.sendall(head[sent:])
             sent = len(head)
         self._sock.sendall(memoryview(body)[sent - len(head) :])
+
+    def has_more(self):
+        """Whether a frame, or the end of the connection, waits to be read."""
+        return self._start < self._end or bool(select.select([self._sock], [], [], 0)[0])
+
+    def write_all(self, frames):
+        """Several (header, body) with as few system calls as their size allows."""
+        if len(frames) == 1:
+            return self.write(*frames[0])
+        small = []
+        for header, body in frames:
+            small.append(encode_frame(header, body))
+            if len(body) <= _JOINED_BYTES_MAX:
+                small.append(body)
+                continue
+            self._sock.sendall(b"".join(small))
+            self._sock.sendall(body)
+            small = []
+        self._sock.sendall(b"".join(small))
 
     def _fill(self, wanted):
         if self._start == self._end:

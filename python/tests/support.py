@@ -39,7 +39,7 @@ class Package(object):
 class RunningWorker(object):
     """A real worker process with this interpreter; `channel` is the front's side of the connection."""
 
-    def __init__(self, package_dir, model_file="model.m"):
+    def __init__(self, package_dir, model_file="model.m", batching="off"):
         ours, theirs = socket.socketpair()
         self.work = tempfile.mkdtemp()
         self.fault = os.path.join(self.work, "fault")
@@ -67,6 +67,7 @@ class RunningWorker(object):
                 "modelFile": model_file,
                 "modelName": "m",
                 "modelVersion": "1",
+                "batching": batching,
             }
         )
         self.loaded = self.channel.read()[0]
@@ -76,6 +77,17 @@ class RunningWorker(object):
             {"t": "predict", "id": 1, "contentType": "", "query": "", "parts": [{"name": "", "size": len(body)}]}, body
         )
         return self.channel.read()
+
+    def predict_all(self, bodies):
+        """Several requests that may be joined; their replies in the order of the requests."""
+        for at, body in enumerate(bodies):
+            header = {"t": "predict", "id": at, "contentType": "", "query": "", "parts": [{"name": "", "size": len(body)}]}
+            if at == 0:
+                header["more"] = len(bodies) - 1
+            self.channel.write(header, body)
+        replies = [self.channel.read() for _ in bodies]
+        assert [header["id"] for header, _ in replies] == list(range(len(bodies))), replies
+        return replies
 
     def close(self):
         """Closes the connection; returns the exit status and what was printed."""

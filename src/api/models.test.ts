@@ -1,4 +1,5 @@
 /** The AI application operations over a real SQLite store. */
+import { AVAILABLE_ENGINES } from "../core/engines.ts";
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ModelId } from "../core/ids.ts";
@@ -84,12 +85,12 @@ describe("POST /models", () => {
     expect(empty.body.error_msg).toContain("[request body] is required");
   });
 
-  test("knows the guide's other engines and lists those that are here", async () => {
-    const answer = await create({ model_type: "TensorFlow" });
+  test("knows the guide's other kinds of models and lists the engines those that are here", async () => {
+    const answer = await create({ model_type: "Image" });
     expect(answer.status).toBe(400);
     expect(answer.body).toMatchObject({
       error_code: "ModelArts.3053",
-      hint: "Available engines: Scikit_Learn, XGBoost.",
+      hint: `Available engines: ${AVAILABLE_ENGINES.join(", ")}.`,
     });
   });
 
@@ -235,9 +236,9 @@ test("another tenant's version answers exactly as one that never existed", async
 
 test("lists the engines that run here", async () => {
   const answer = await world.call("GET", `${world.base}/models/ai-engine-runtimes`);
-  expect(answer.body).toMatchObject({ count: 2, total_count: 2 });
+  const count = AVAILABLE_ENGINES.length;
+  expect(answer.body).toMatchObject({ count, total_count: count });
   expect(answer.body.engine_runtimes.map((r: { ai_engine: string }) => r.ai_engine)).toEqual([
-    "Scikit_Learn",
-    "XGBoost",
+    ...AVAILABLE_ENGINES,
   ]);
 });

@@ -82,6 +82,11 @@ describe("POST /services", () => {
     ]);
   });
 
+  test("refuses what a service's variables say wrongly about joining requests", async () => {
+    const answer = await deploy({ config: [entry({ envs: { MODELPORT_BATCHING: "yes" } })] });
+    expect([answer.status, ...paths(answer)]).toEqual([400, "config[0].envs.MODELPORT_BATCHING"]);
+  });
+
   test("names every problem at once, weights included", async () => {
     const answer = await deploy({
       service_name: "",

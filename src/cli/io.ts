@@ -4,6 +4,7 @@
  */
 import type { Readable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
+import type { PackageRun } from "./package-run.ts";
 import type { PlatformControl } from "./platform-control.ts";
 
 export interface Sink {
@@ -24,10 +25,11 @@ export interface CliIo {
   readonly dataDir: string;
   /** The CLI profile, `<dataDir>/cli.json`. */
   readonly profilePath: string;
-  /** The folder that holds `iris/`. */
+  /** The folder that holds `iris/` and the other examples, which `modelport init` writes. */
   readonly examplesDir: string;
   readonly clock: Clock;
   /** Aborts on Ctrl-C and SIGTERM. */
   readonly interrupt: AbortSignal;
   readonly platform: PlatformControl;
+  packageRun(): Promise<PackageRun>;
 }

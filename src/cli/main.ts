@@ -9,10 +9,12 @@ import { addDemoCommand } from "./demo.ts";
 import { CliError, EXIT_CODES } from "./failures.ts";
 import { errorBlock, paint } from "./format.ts";
 import { addIdentityCommands } from "./identity.ts";
+import { addInitCommand } from "./init.ts";
 import type { CliIo } from "./io.ts";
 import { addModelCommands } from "./model.ts";
 import { addObsCommands } from "./obs.ts";
 import { addPlatformCommands } from "./platform.ts";
+import { addRunCommand } from "./run.ts";
 import { addServiceCommands } from "./service.ts";
 
 export type { CliIo } from "./io.ts";
@@ -44,6 +46,8 @@ const buildProgram = (io: CliIo): Command => {
       "after",
       `\nExamples:\n` +
         `  $ modelport demo                                  see it work, start to answer\n` +
+        `  $ modelport init --engine PyTorch digits          write a package to start from\n` +
+        `  $ modelport run digits                            serve it from its folder\n` +
         `  $ modelport up --detach                           start the platform\n` +
         `  $ modelport model import ./iris                   import a package\n` +
         `  $ modelport service deploy iris                   deploy it\n` +
@@ -52,6 +56,8 @@ const buildProgram = (io: CliIo): Command => {
     );
   addDemoCommand(program, io);
   addPlatformCommands(program, io);
+  addInitCommand(program, io);
+  addRunCommand(program, io);
   addModelCommands(program, io);
   addServiceCommands(program, io);
   addObsCommands(program, io);

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { AVAILABLE_ENGINES } from "./engines.ts";
 import { describe, expect, test } from "vitest";
 import { checkConfig } from "./config-json.ts";
 
@@ -112,10 +113,10 @@ describe("checkConfig", () => {
     expect(check({ model_type: written }).problems[0]?.fix).toContain(`did you mean ${meant}?`);
   });
 
-  test("refuses known engines that are not available, with those that are", () => {
-    expect(check({ model_type: "TensorFlow" }).problems[0]).toMatchObject({
+  test("refuses known types that are not available, with those that are", () => {
+    expect(check({ model_type: "Image" }).problems[0]).toMatchObject({
       path: "model_type",
-      fix: "available: Scikit_Learn, XGBoost",
+      fix: `available: ${AVAILABLE_ENGINES.join(", ")}`,
     });
   });
 

@@ -73,10 +73,11 @@ const SETS: Readonly<Record<EngineName, Sets>> = {
   },
   // 2.5 is the last before weights_only became the default of torch.load.
   PyTorch: {
-    ...on([6], "torch==1.10.2", "torchvision==0.11.3", "numpy<1.20", "Pillow"),
+    ...on([6], "torch==1.10.1", "torchvision==0.11.2", "numpy<1.20", "Pillow"),
     ...on([7], "torch==1.13.1", "torchvision==0.14.1", "numpy<1.22", "Pillow"),
     ...on([8], "torch==2.4.1", "torchvision==0.19.1", "numpy<2", "Pillow"),
-    ...on([9, 10, 11, 12, 13], "torch==2.5.1", "torchvision==0.20.1", "numpy<3", "Pillow"),
+    ...on([9, 10, 11, 12], "torch==2.5.1", "torchvision==0.20.1", "numpy<3", "Pillow"),
+    ...on([13], "torch==2.6.0", "torchvision==0.21.0", "numpy<3", "Pillow"),
   },
   // Without numpy.bool (1.24 and later) MXNet does not import; there is no release for interpreters after 3.11.
   MXNet: {
@@ -89,13 +90,13 @@ const SETS: Readonly<Record<EngineName, Sets>> = {
     ...on([7, 8, 9, 10, 11, 12, 13], "opencv-python-headless>=4.10,<5", "numpy", "Pillow"),
   },
   MindSpore: {
-    ...on([7], "mindspore==1.10.1", "numpy<1.22", "Pillow"),
+    ...on([7], "mindspore==2.0.0", "numpy<1.22", "Pillow"),
     ...on([8], "mindspore==2.0.0", "numpy<1.25", "Pillow"),
     ...on([9], "mindspore==2.7.0", "numpy<2", "Pillow"),
     ...on([10, 11, 12], "mindspore==2.10.0", "numpy", "Pillow"),
   },
   Spark_MLlib: {
-    ...on([6], "pyspark==3.2.4", "numpy<1.20", "pandas<1.2"),
+    // The first line that runs on Java 17 is 3.3, which needs Python 3.7.
     ...on([7], "pyspark==3.4.4", "numpy<1.22", "pandas<1.4"),
     ...on([8, 9, 10, 11], "pyspark==3.5.9", "numpy<2", "pandas<2.2"),
     ...on([12, 13], "pyspark==4.0.1", "numpy", "pandas<3", "setuptools"),
@@ -128,6 +129,12 @@ export const pureSources = (engine: EngineName, minor: number): readonly string[
 /** The minors of CPython that an engine has a tested set for. */
 export const testedMinors = (engine: EngineName): readonly number[] => Object.keys(SETS[engine]).map(Number);
 
+/** The light builds are of Linux and Windows; elsewhere the plain packages are as light. */
+export const withoutLight = (set: EngineSet): EngineSet => ({
+  ...set,
+  requirements: set.requirements.map((line) => line.replace(/^(xgboost|tensorflow)-cpu\b/, "$1")),
+});
+
 /** The set of an engine for CPython 3.`minor`; null when the engine has no release for it. */
 export const engineSet = (
   engine: EngineName,
@@ -138,11 +145,6 @@ export const engineSet = (
   const newest = Math.max(...testedMinors(engine));
   if (tested === undefined && (minor < newest || engine === "MXNet" || engine === "MindSpore")) return null;
   const requirements = tested ?? (SETS[engine][newest] ?? []).map((line) => line.replace(/[=<>!].*$/, ""));
-  return {
-    requirements: options.mac
-      ? requirements.map((line) => line.replace(/^(xgboost|tensorflow)-cpu\b/, "$1"))
-      : requirements,
-    fromSource: pureSources(engine, minor),
-    known: tested !== undefined,
-  };
+  const set = { requirements, fromSource: pureSources(engine, minor), known: tested !== undefined };
+  return options.mac ? withoutLight(set) : set;
 };

@@ -11,6 +11,7 @@
 import type { InstanceCounters } from "./instance-counters.ts";
 import type { Failure } from "./service.ts";
 import type { TracingSettings } from "./tracing.ts";
+import type { Batching } from "./batching.ts";
 import type { EngineName } from "./engines.ts";
 
 /** What the kernel holds the instance's user code to. What this machine cannot hold it to is empty or absent. */
@@ -41,6 +42,8 @@ export interface LaunchSpec {
   /** Variables of the machine that native libraries need there (OPENBLAS_CORETYPE …); `envs` wins over them. */
   readonly hostEnv?: Readonly<Record<string, string>>;
   readonly workers: number;
+  /** How requests that wait together are joined; see modelserver/pool.ts. Absent: they are not. */
+  readonly batching?: Batching;
   readonly predictTimeoutMs: number;
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;

@@ -78,3 +78,34 @@ test("never throws", () => {
     }),
   );
 });
+
+test.each([
+  ["TensorFlow", ["saved_model.pb", "variables/variables.index"], ""],
+  ["PyTorch", ["net.pth", "label.json"], "net.pth"],
+  ["PyTorch", ["net.pt"], "net.pt"],
+  ["Caffe", ["deploy.prototxt", "net.caffemodel"], ""],
+  ["MXNet", ["net-symbol.json", "net-0000.params"], ""],
+  ["MindSpore", ["net.mindir"], "net.mindir"],
+  ["Spark_MLlib", ["spark_model/metadata/part-00000", "spark_model/data/part-0.parquet"], "spark_model"],
+  ["Spark_MLlib", ["metadata/part-00000"], ""],
+] as const)("%s takes %j", (engine, model, modelFile) => {
+  const { layout, problems: found } = checkLayout(
+    files("config.json", "customize_service.py", ...model),
+    engine,
+  );
+  expect(found).toEqual([]);
+  expect(layout.modelFile).toBe(modelFile);
+});
+
+test.each([
+  ["TensorFlow", ["1/saved_model.pb", "1/variables/v"], "move 1/saved_model.pb"],
+  ["Caffe", ["net.prototxt"], "add a *.caffemodel"],
+  ["MXNet", ["net-0.params"], "add a *-symbol.json"],
+  ["MindSpore", ["net.om"], "export the model as *.mindir"],
+  ["Spark_MLlib", ["a/metadata/p", "b/metadata/p"], "keep one"],
+  ["Spark_MLlib", ["part-00000"], "metadata/ in it"],
+  ["PyTorch", ["a.pth", "b.pt"], "keep one *.pth or *.pt"],
+] as const)("%s refuses %j", (engine, model, fix) => {
+  const found = checkLayout(files("config.json", "customize_service.py", ...model), engine).problems;
+  expect(found.map((problem) => problem.fix).join()).toContain(fix);
+});

@@ -64,3 +64,9 @@ export interface Environments {
   /** Deletes environments that are not in `used` and unfinished leftovers of killed builds. Returns freed keys. */
   reclaim(used: ReadonlySet<string>): Promise<readonly string[]>;
 }
+
+/** Environments of a directory that several processes use: the platform, and whoever runs a package beside it. */
+export interface SharedEnvironments extends Environments {
+  /** Keeps an environment from being reclaimed by any process, until it is let go or this process ends. */
+  hold(key: string): Promise<() => Promise<void>>;
+}

@@ -3,6 +3,7 @@
  *
  *   <root>/<key>/            complete: it came here by one rename, with its record in it
  *   <root>/.scratch/<id>/    unfinished: owner.json (who builds, and the program at work) and env/
+ *   <root>/.scratch/<id>/    held: owner.json (who holds) and held.json (the key of a complete one)
  *   <root>/.scratch/*.lock   one per key being built
  *
  * Environments are made relocatable, so that the rename breaks neither scripts nor bytecode. What a killed build left is
@@ -21,7 +22,12 @@ import { identify, isAlive, parseIdentity, self, sendSignal } from "../telemetry
 import { acquireBuildLock } from "./build-lock.ts";
 import { runCommand } from "./command.ts";
 import type { Finished } from "./command.ts";
-import type { EnvironmentOutcome, EnvironmentRequest, Environments, Substitution } from "./environments.ts";
+import type {
+  EnvironmentOutcome,
+  EnvironmentRequest,
+  SharedEnvironments,
+  Substitution,
+} from "./environments.ts";
 import type { Interpreter } from "./interpreter.ts";
 import { Interpreters } from "./interpreters.ts";
 import { planRequirements } from "./plan.ts";
@@ -30,6 +36,7 @@ import type { Requirement } from "./requirements.ts";
 import {
   UNREACHABLE_MESSAGE,
   causeOf,
+  compileArguments,
   createCompile,
   installArguments,
   isUnreachable,
@@ -97,7 +104,7 @@ interface Flight {
   readonly abort: AbortController;
 }
 
-class DirectoryEnvironments implements Environments {
+class DirectoryEnvironments implements SharedEnvironments {
   private readonly deps: EnvironmentsDeps;
   private readonly scratch: string;
   private readonly flights = new Map<string, Flight>();
@@ -179,6 +186,7 @@ class DirectoryEnvironments implements Environments {
       const handedOut = this.handedOut.get(key);
       if (!/^[0-9a-f]{64}$/.test(key) || used.has(key) || this.flights.has(key)) continue;
       if (handedOut !== undefined && now - handedOut < GRACE_MS) continue;
+      if ((await this.held()).has(key)) continue;
       // Out of sight first, by one rename: an environment that is half deleted is never found. In the same turn as the
       // look at who has it: one that is asked for from now on is not there any more and is built.
       const aside = join(this.scratch, randomUUID());
@@ -189,6 +197,26 @@ class DirectoryEnvironments implements Environments {
       freed.push(key);
     }
     return freed;
+  }
+
+  async hold(key: string): Promise<() => Promise<void>> {
+    const mark = join(this.scratch, randomUUID());
+    mkdirSync(mark, { recursive: true });
+    writeFileSync(join(mark, "owner.json"), JSON.stringify(self()));
+    await writeFile(join(mark, "held.json"), JSON.stringify(key));
+    return () => rm(mark, { recursive: true, force: true });
+  }
+
+  /** The keys that living processes hold; the marks of dead ones are removed by every sweep. */
+  private async held(): Promise<ReadonlySet<string>> {
+    const keys = new Set<string>();
+    for (const name of await readdir(this.scratch)) {
+      const path = join(this.scratch, name);
+      const key = await readFile(join(path, "held.json"), "utf8").catch(() => null);
+      const owner = parseIdentity(await readFile(join(path, "owner.json"), "utf8").catch(() => ""));
+      if (key !== null && owner !== null && isAlive(owner)) keys.add(JSON.parse(key) as string);
+    }
+    return keys;
   }
 
   /** Removes what killed builds left. */
@@ -431,13 +459,17 @@ class DirectoryEnvironments implements Environments {
         onLog(`${asked} is replaced by ${got}: ${reason}`);
       const list = join(work, "requirements.txt");
       await writeFile(list, `${plan.lines.join("\n")}\n`);
-      const installed = await run(uv.uv, installArguments(python, list, plan.fromSource), { onLine: onLog });
+      const install = installArguments(python, list, plan.fromSource, interpreter.minor);
+      const installed = await run(uv.uv, install, { onLine: onLog });
       if (installed.code !== 0)
         return refused(
           isUnreachable(installed.stderr)
             ? UNREACHABLE_MESSAGE
             : `The dependencies could not be installed: ${causeOf(installed.stderr)}`,
         );
+      // What does not compile (files of Python 2 in old packages) is no failure: it is compiled when it is imported.
+      const compileAll = compileArguments(interpreter.minor);
+      if (compileAll !== null) await run(python, compileAll);
       const record: EnvironmentRecord = {
         version: 1,
         key,
@@ -505,7 +537,7 @@ class DirectoryEnvironments implements Environments {
 }
 
 /** Opens the environments of a data directory and removes what killed builds left there. */
-export const openEnvironments = async (deps: EnvironmentsDeps): Promise<Environments> => {
+export const openEnvironments = async (deps: EnvironmentsDeps): Promise<SharedEnvironments> => {
   const environments = new DirectoryEnvironments(deps);
   await environments.sweep();
   return environments;

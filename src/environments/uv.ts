@@ -168,8 +168,13 @@ export const createCompile =
     };
   };
 
-/** Arguments that install a compiled set into an environment. */
-export const installArguments = (python: string, file: string, fromSource: readonly string[]): string[] => [
+/** Arguments that install a compiled set into an environment. Bytecode is compiled by whoever can: see compileArguments. */
+export const installArguments = (
+  python: string,
+  file: string,
+  fromSource: readonly string[],
+  minor: number,
+): string[] => [
   "pip",
   "install",
   "--python",
@@ -178,9 +183,21 @@ export const installArguments = (python: string, file: string, fromSource: reado
   ":all:",
   ...exemptions(fromSource),
   "--no-deps",
-  "--compile-bytecode",
+  ...(minor < UV_COMPILES_FROM ? [] : ["--compile-bytecode"]),
   "--color",
   "never",
   "--requirements",
   file,
 ];
+
+/** uv's own compiler asks for names that py_compile has from 3.7 on. */
+const UV_COMPILES_FROM = 7;
+
+/** Arguments to the environment's Python that compile what is installed, where uv cannot; null where it has. */
+export const compileArguments = (minor: number): string[] | null =>
+  minor < UV_COMPILES_FROM
+    ? [
+        "-c",
+        "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2, workers=0)",
+      ]
+    : null;

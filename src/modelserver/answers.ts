@@ -1,6 +1,6 @@
 /**
- * What callers of machine-learning engines get on the wire (contracts/model-service-runtime.md §3): status and body
- * for each outcome of a prediction. Pure.
+ * What callers get on the wire (contracts/model-service-runtime.md §3): status and body for each outcome of a
+ * prediction, by the kind of engine. Pure.
  */
 import type { JobOutcome } from "./pool.ts";
 
@@ -9,13 +9,45 @@ export interface WireAnswer {
   readonly body: Buffer | string;
 }
 
-const failure = (status: number, erno: string, msg: string, errorInfo: string): WireAnswer => ({
-  status,
-  body: JSON.stringify({ erno, msg, error_info: errorInfo }),
-});
+type Failed = "input" | "inference" | "timeout";
+
+/** The two dialects of errors. Callers of deep-learning engines never see what user code raised; the log does. */
+interface Dialect {
+  readonly inputStatus: number;
+  readonly texts: Readonly<Record<Failed, { readonly erno: string; readonly msg: string }>>;
+  readonly body: (info: string | null) => Readonly<Record<string, unknown>>;
+}
+
+const MACHINE: Dialect = {
+  inputStatus: 500,
+  texts: {
+    input: { erno: "PY.0101", msg: "Input data is invalid" },
+    inference: { erno: "PY.0105", msg: "Inference failed" },
+    timeout: { erno: "PY.0105", msg: "Inference timed out" },
+  },
+  body: (info) => ({ error_info: info ?? "" }),
+};
+const DEEP: Dialect = {
+  inputStatus: 400,
+  texts: {
+    input: { erno: "MR.0101", msg: "The input parameter is invalid" },
+    inference: { erno: "MR.0105", msg: "Recognition failed" },
+    timeout: { erno: "MR.0105", msg: "Recognition timed out" },
+  },
+  body: (info) => ({ words_result: {}, ...(info === null ? {} : { error_info: info }) }),
+};
+const MACHINE_ENGINES: ReadonlySet<string> = new Set(["Scikit_Learn", "XGBoost", "Spark_MLlib"]);
 
 /** `errorInfo`: whether callers see tracebacks; without it they see the exception's class and message. */
-export const wireAnswer = (outcome: JobOutcome, errorInfo: boolean): WireAnswer => {
+export const wireAnswer = (outcome: JobOutcome, errorInfo: boolean, engine: string): WireAnswer => {
+  const dialect = MACHINE_ENGINES.has(engine) ? MACHINE : DEEP;
+  // What user code raised goes to callers of machine-learning engines only; what the platform has to say, to all.
+  const raised = (status: number, kind: Failed, info: string): WireAnswer =>
+    failure(status, kind, dialect === MACHINE ? info : null);
+  const failure = (status: number, kind: Failed, info: string | null): WireAnswer => ({
+    status,
+    body: JSON.stringify({ ...dialect.texts[kind], ...dialect.body(info) }),
+  });
   switch (outcome.kind) {
     case "answer":
       return { status: 200, body: outcome.body };
@@ -23,19 +55,18 @@ export const wireAnswer = (outcome: JobOutcome, errorInfo: boolean): WireAnswer 
       const info = errorInfo ? outcome.frame.traceback : outcome.frame.exception;
       switch (outcome.frame.kind) {
         case "input":
-          return failure(500, "PY.0101", "Input data is invalid", info);
+          return raised(dialect.inputStatus, "input", info);
         case "lookup":
-          return failure(400, "PY.0105", "Inference failed", info);
+          return raised(400, "inference", info);
         case "code":
-          return failure(500, "PY.0105", "Inference failed", info);
+          return raised(500, "inference", info);
       }
       break;
     }
     case "timeout":
       return failure(
         504,
-        "PY.0105",
-        "Inference timed out",
+        "timeout",
         outcome.executing
           ? "The prediction did not end before its deadline; its worker is replaced."
           : "No worker was free before the deadline of the prediction.",
@@ -44,18 +75,12 @@ export const wireAnswer = (outcome: JobOutcome, errorInfo: boolean): WireAnswer 
       const sentence = `The worker process ${outcome.message} while answering this prediction.`;
       return failure(
         500,
-        "PY.0105",
-        "Inference failed",
+        "inference",
         errorInfo && outcome.fault !== "" ? `${sentence}\n${outcome.fault}` : sentence,
       );
     }
     case "unavailable":
-      return failure(
-        503,
-        "PY.0105",
-        "Inference failed",
-        outcome.failure?.message ?? "The instance is being stopped.",
-      );
+      return failure(503, "inference", outcome.failure?.message ?? "The instance is being stopped.");
   }
   throw new TypeError("unknown outcome");
 };

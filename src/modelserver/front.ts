@@ -8,6 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { HealthAnswer } from "../core/launch.ts";
 import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
 import { plainError, wireAnswer } from "./answers.ts";
+import { EventStream, takesEvents } from "./event-stream.ts";
 import type { StepTimes } from "./measures.ts";
 import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
 import type { Timers } from "./timers.ts";
@@ -22,6 +23,8 @@ export interface FrontDeps {
 export interface FrontOptions {
   readonly predictTimeoutMs: number;
   readonly errorInfo: boolean;
+  /** Whose dialect errors are told in. */
+  readonly engine: string;
   readonly instanceId: string;
   readonly modelVersion: string;
   readonly serviceId?: string;
@@ -135,6 +138,7 @@ export class Front {
       }
       body.push(chunk);
     });
+    const events = takesEvents(req.headers.accept) ? new EventStream(res) : null;
     req.on("end", () => {
       callerGone = this.#deps.pool.submit(
         {
@@ -144,10 +148,11 @@ export class Front {
           body,
           bodyBytes,
           deadlineMs: Math.max(0, limitMs - (this.#deps.clock.monotonicMs() - arrivedAt)),
+          items: events,
         },
         (outcome, timing) => {
           if (span !== null) this.#trace(span, outcome, timing);
-          this.#answer(res, outcome, timing);
+          this.#answer(res, outcome, timing, events);
         },
       );
     });
@@ -174,9 +179,11 @@ export class Front {
     });
   }
 
-  #answer(res: ServerResponse, outcome: JobOutcome, timing: JobTiming): void {
+  #answer(res: ServerResponse, outcome: JobOutcome, timing: JobTiming, events: EventStream | null): void {
     if (res.destroyed) return;
-    const { status, body } = wireAnswer(outcome, this.#options.errorInfo);
+    if (events !== null && outcome.kind === "answer" && outcome.items !== undefined) return events.end();
+    const { status, body } = wireAnswer(outcome, this.#options.errorInfo, this.#options.engine);
+    if (events?.hasBegun === true) return events.fail(body);
     if (this.#draining) res.setHeader("Connection", "close");
     res.writeHead(status, {
       "Content-Type": "application/json",

@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { NO_BATCHING } from "../core/batching.ts";
 import type { AddressFile, LaunchSpec } from "../core/launch.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { sayTo } from "../telemetry/log-file.ts";
@@ -35,10 +36,12 @@ export const runModelserver = async (specPath: string): Promise<void> => {
   mkdirSync(workDir, { recursive: true });
   const confinementOf = confine(spec, { pythonDir, workDir }, log);
   const env = workerEnv(spec, pythonDir, workDir);
+  const batching = spec.batching ?? NO_BATCHING;
   const pool = new Pool(
     { clock: systemClock, timers: systemTimers, startWorker: startWorkerWith(systemTimers), log },
     {
       workers: spec.workers,
+      batching,
       startTimeoutMs: spec.startTimeoutMs,
       start: (index) => ({
         python: spec.python,
@@ -54,6 +57,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
           modelFile: spec.modelFile,
           modelName: spec.modelName,
           modelVersion: spec.modelVersion,
+          batching: batching.mode,
         },
       }),
     },
@@ -76,6 +80,8 @@ export const runModelserver = async (specPath: string): Promise<void> => {
       void end();
     });
   }
+  // Started with a channel (`modelport run`): whoever started us has ended, cleanly or not.
+  process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
   process.on("uncaughtException", (error) => {
     log(`internal error: ${error.stack ?? error.message}`);
     pool.killAll();

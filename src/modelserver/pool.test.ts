@@ -1,11 +1,13 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { NO_BATCHING } from "../core/batching.ts";
+import type { Batching } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import { instant } from "../core/ids.ts";
 import { Pool } from "./pool.ts";
-import type { JobOutcome } from "./pool.ts";
+import type { ItemSink, JobOutcome } from "./pool.ts";
 import type { Timers } from "./timers.ts";
-import type { Worker, WorkerEvents, WorkerExit } from "./worker.ts";
+import type { Worker, WorkerEvents, WorkerExit, WorkerRequest } from "./worker.ts";
 
 /** Time that moves only when a test says so. */
 class FakeTime implements Timers {
@@ -29,6 +31,9 @@ class FakeTime implements Timers {
     }
     this.now = until;
   }
+  soon(fn: () => void): void {
+    this.after(0, fn);
+  }
   get pending(): number {
     return this.#due.length;
   }
@@ -38,15 +43,31 @@ class FakeTime implements Timers {
 class FakeWorker implements Worker {
   readonly pid = 1;
   readonly events: WorkerEvents;
-  current: number | null = null;
+  /** The requests it has in hand, oldest first. */
+  hands: number[] = [];
+  /** How many it got at once, each time. */
+  readonly sizes: number[] = [];
   killed = false;
   ended = false;
   constructor(events: WorkerEvents) {
     this.events = events;
   }
-  predict(frame: { id: number }): void {
-    expect(this.current).toBeNull();
-    this.current = frame.id;
+  get current(): number | null {
+    return this.hands[0] ?? null;
+  }
+  predict(requests: readonly WorkerRequest[]): void {
+    expect(this.hands).toEqual([]);
+    expect(requests[0]?.frame.more ?? 0).toBe(requests.length - 1);
+    this.hands = requests.map(({ frame }) => frame.id);
+    this.sizes.push(requests.length);
+  }
+  readonly cancelled: number[] = [];
+  listens = true;
+  cancel(id: number): void {
+    this.cancelled.push(id);
+  }
+  listen(on: boolean): void {
+    this.listens = on;
   }
   stop(): void {
     this.end(0);
@@ -58,8 +79,7 @@ class FakeWorker implements Worker {
     this.events.ready({ t: "ready", protocol: 1, service: "S", python: "3", loadMs: 1 });
   }
   answer(): void {
-    const id = this.current ?? -1;
-    this.current = null;
+    const id = this.hands.shift() ?? -1;
     this.events.answer({ t: "answer", id, stepsUs: [1, 2000, 3000, 4000, 5] }, Buffer.from("{}"));
   }
   end(code: number | null, more: Partial<WorkerExit> = {}): void {
@@ -78,7 +98,7 @@ const worker = (at: number): FakeWorker => {
   return found;
 };
 
-const makePool = (count: number): Pool => {
+const makePool = (count: number, batching: Batching = NO_BATCHING): Pool => {
   const clock: Clock = { now: () => instant(time.now), monotonicMs: () => time.now, sleep: async () => {} };
   const pool = new Pool(
     {
@@ -93,6 +113,7 @@ const makePool = (count: number): Pool => {
     },
     {
       workers: count,
+      batching,
       startTimeoutMs: 10_000,
       start: () => ({
         python: "",
@@ -116,10 +137,14 @@ const makePool = (count: number): Pool => {
   return pool;
 };
 
-const submit = (pool: Pool, deadlineMs = 1000): { outcomes: JobOutcome[]; leave: () => void } => {
+const submit = (
+  pool: Pool,
+  deadlineMs = 1000,
+  items: ItemSink | null = null,
+): { outcomes: JobOutcome[]; leave: () => void } => {
   const outcomes: JobOutcome[] = [];
   const leave = pool.submit(
-    { contentType: "", query: "", parts: [], body: [], bodyBytes: 0, deadlineMs },
+    { contentType: "", query: "", parts: [], body: [], bodyBytes: 0, deadlineMs, items },
     (outcome) => outcomes.push(outcome),
   );
   return { outcomes, leave };
@@ -311,63 +336,244 @@ describe("pool", () => {
     expect(kinds(running)).toEqual(["unavailable"]);
   });
 
-  it("settles every prediction exactly once and leaves no timer, whatever happens in whatever order", () => {
-    const action = fc.oneof(
-      fc.record({ do: fc.constant("submit" as const), ms: fc.integer({ min: 0, max: 3000 }) }),
-      fc.record({
-        do: fc.constantFrom("ready", "answer", "crash", "leave", "fail-load", "exits"),
-        at: fc.nat(5),
-      }),
-      fc.record({ do: fc.constant("advance" as const), ms: fc.integer({ min: 0, max: 4000 }) }),
-    );
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 3 }), fc.array(action, { maxLength: 60 }), (count, actions) => {
-        time = new FakeTime();
-        workers = [];
-        const pool = makePool(count);
-        const jobs: ReturnType<typeof submit>[] = [];
-        const gone = new Set<number>();
-        const ready = new Set<FakeWorker>();
-        const reap = (): void => {
-          for (const w of live()) if (w.killed) w.end(null, { signal: "SIGKILL" });
-        };
-        for (const a of actions) {
-          if (a.do === "submit") jobs.push(submit(pool, a.ms));
-          else if (a.do === "advance") time.advance(a.ms);
-          else if (a.do === "leave") {
-            const job = jobs[a.at];
-            if (job !== undefined && job.outcomes.length === 0) {
-              gone.add(a.at);
-              job.leave();
+  it.each([
+    ["one by one", NO_BATCHING],
+    ["joined", { mode: "on", maxSize: 3, maxDelayMs: 0 }],
+    ["joined after a delay", { mode: "on", maxSize: 4, maxDelayMs: 50 }],
+  ] as const)(
+    "settles every prediction exactly once and leaves no timer, whatever happens: %s",
+    (_, batching) => {
+      const action = fc.oneof(
+        fc.record({ do: fc.constant("submit" as const), ms: fc.integer({ min: 0, max: 3000 }) }),
+        fc.record({
+          do: fc.constantFrom("ready", "answer", "crash", "leave", "fail-load", "exits"),
+          at: fc.nat(5),
+        }),
+        fc.record({ do: fc.constant("advance" as const), ms: fc.integer({ min: 0, max: 4000 }) }),
+      );
+      fc.assert(
+        fc.property(fc.integer({ min: 1, max: 3 }), fc.array(action, { maxLength: 60 }), (count, actions) => {
+          time = new FakeTime();
+          workers = [];
+          const pool = makePool(count, batching);
+          const jobs: ReturnType<typeof submit>[] = [];
+          const gone = new Set<number>();
+          const ready = new Set<FakeWorker>();
+          const reap = (): void => {
+            for (const w of live()) if (w.killed) w.end(null, { signal: "SIGKILL" });
+          };
+          for (const a of actions) {
+            if (a.do === "submit") jobs.push(submit(pool, a.ms));
+            else if (a.do === "advance") time.advance(a.ms);
+            else if (a.do === "leave") {
+              const job = jobs[a.at];
+              if (job !== undefined && job.outcomes.length === 0) {
+                gone.add(a.at);
+                job.leave();
+              }
+            } else {
+              const w = live()[a.at % Math.max(1, live().length)];
+              if (w === undefined) continue;
+              if (a.do === "ready" && !ready.has(w)) {
+                ready.add(w);
+                w.ready();
+              } else if (a.do === "answer" && w.current !== null) w.answer();
+              else if (a.do === "crash") w.end(9);
+              else if (a.do === "fail-load" && !ready.has(w)) {
+                w.events.loadFailed({ t: "load-failed", exception: "E", traceback: "T" });
+              } else if (a.do === "exits" && w.current !== null) {
+                const [id = -1, ...rest] = w.hands;
+                w.hands = [];
+                w.events.failed({
+                  t: "failed",
+                  id,
+                  kind: "code",
+                  exception: "E",
+                  traceback: "T",
+                  exits: true,
+                });
+                for (const other of rest) w.events.unanswered({ t: "unanswered", id: other });
+              }
             }
-          } else {
-            const w = live()[a.at % Math.max(1, live().length)];
-            if (w === undefined) continue;
-            if (a.do === "ready" && !ready.has(w)) {
-              ready.add(w);
-              w.ready();
-            } else if (a.do === "answer" && w.current !== null) w.answer();
-            else if (a.do === "crash") w.end(9);
-            else if (a.do === "fail-load" && !ready.has(w)) {
-              w.events.loadFailed({ t: "load-failed", exception: "E", traceback: "T" });
-            } else if (a.do === "exits" && w.current !== null) {
-              const id = w.current;
-              w.current = null;
-              w.events.failed({ t: "failed", id, kind: "code", exception: "E", traceback: "T", exits: true });
-            }
+            if (a.do === "advance") reap();
+            for (const job of jobs) expect(job.outcomes.length).toBeLessThanOrEqual(1);
+            for (const w of workers) expect(Math.max(0, ...w.sizes)).toBeLessThanOrEqual(batching.maxSize);
           }
-          if (a.do === "advance") reap();
-          for (const job of jobs) expect(job.outcomes.length).toBeLessThanOrEqual(1);
-        }
-        time.advance(10_000);
-        void pool.stop();
-        reap();
-        for (const w of live()) w.end(0);
-        jobs.forEach((job, i) => expect(job.outcomes).toHaveLength(gone.has(i) ? 0 : 1));
-        expect(pool.stats()).toMatchObject({ queued: 0, inFlight: 0 });
-        expect(time.pending).toBe(0);
-      }),
-      { numRuns: 300 },
-    );
+          time.advance(10_000);
+          void pool.stop();
+          reap();
+          for (const w of live()) w.end(0);
+          jobs.forEach((job, i) => expect(job.outcomes).toHaveLength(gone.has(i) ? 0 : 1));
+          expect(pool.stats()).toMatchObject({ queued: 0, inFlight: 0 });
+          expect(time.pending).toBe(0);
+        }),
+        { numRuns: 300 },
+      );
+    },
+  );
+
+  describe("joining", () => {
+    const ON: Batching = { mode: "on", maxSize: 4, maxDelayMs: 0 };
+    const ready = (pool: Pool, count = 1): Pool => {
+      for (let at = 0; at < count; at++) worker(at).ready();
+      return pool;
+    };
+    /** Lets everything that has arrived be read. */
+    const settle = (): void => time.advance(0);
+
+    it("hands over together what arrived together, never more than the size", () => {
+      const pool = makePool(1, ON);
+      const jobs = Array.from({ length: 6 }, () => submit(pool));
+      ready(pool);
+      expect(worker(0).sizes).toEqual([4]);
+      for (let at = 0; at < 4; at++) worker(0).answer();
+      expect(worker(0).sizes).toEqual([4, 2]);
+      for (let at = 0; at < 2; at++) worker(0).answer();
+      expect(jobs.map(kinds)).toEqual(jobs.map(() => ["answer"]));
+    });
+
+    it("shares what waits among free workers", () => {
+      const pool = makePool(2, ON);
+      for (let at = 0; at < 2; at++) submit(pool);
+      ready(pool, 2);
+      for (let at = 0; at < 2; at++) worker(0).answer();
+      for (let at = 0; at < 4; at++) submit(pool);
+      settle();
+      expect([worker(0).sizes, worker(1).sizes]).toEqual([[2, 2], [2]]);
+    });
+
+    it("hands over at once what comes by itself, and waits for neighbours only while there are some", () => {
+      const pool = ready(makePool(1, ON));
+      submit(pool);
+      expect(worker(0).sizes).toEqual([1]);
+      for (let at = 0; at < 3; at++) submit(pool);
+      worker(0).answer();
+      expect(worker(0).sizes).toEqual([1, 3]);
+      for (let at = 0; at < 3; at++) worker(0).answer();
+      for (let at = 0; at < 2; at++) submit(pool);
+      expect(worker(0).sizes).toEqual([1, 3]);
+      settle();
+      expect(worker(0).sizes).toEqual([1, 3, 2]);
+    });
+
+    it("lets the first wait for more, never past the delay, and no longer once there are enough", () => {
+      const pool = ready(makePool(1, { ...ON, maxDelayMs: 50 }));
+      submit(pool);
+      time.advance(30);
+      submit(pool);
+      time.advance(19);
+      expect(worker(0).sizes).toEqual([]);
+      time.advance(1);
+      expect(worker(0).sizes).toEqual([2]);
+      worker(0).answer();
+      worker(0).answer();
+      for (let at = 0; at < 4; at++) submit(pool);
+      settle();
+      expect(worker(0).sizes).toEqual([2, 4]);
+    });
+
+    it("asks again one by one when the worker ends over them, so that only the culprit fails", () => {
+      const pool = makePool(1, ON);
+      const jobs = [submit(pool, 9000), submit(pool, 9000), submit(pool, 9000)];
+      ready(pool);
+      worker(0).end(9);
+      time.advance(1000);
+      worker(1).ready();
+      expect(worker(1).sizes).toEqual([1]);
+      worker(1).answer();
+      worker(1).end(9);
+      time.advance(1000);
+      worker(2).ready();
+      worker(2).answer();
+      expect(jobs.map(kinds)).toEqual([["answer"], ["crashed"], ["answer"]]);
+    });
+
+    it("lets only the one time out whose deadline passes, and asks the others again", () => {
+      const pool = makePool(1, ON);
+      const [hasty, patient] = [submit(pool, 500), submit(pool, 9000)];
+      ready(pool);
+      time.advance(600);
+      expect(kinds(hasty)).toEqual(["timeout"]);
+      worker(0).end(null, { signal: "SIGKILL" });
+      time.advance(1000);
+      worker(1).ready();
+      worker(1).answer();
+      expect(kinds(patient)).toEqual(["answer"]);
+    });
+
+    it("hands over one at a time once the worker says that they must not be joined", () => {
+      const pool = ready(makePool(1, { ...ON, mode: "auto" }));
+      worker(0).events.batching({ t: "batching", state: "off", text: "they differ" });
+      for (let at = 0; at < 3; at++) submit(pool);
+      settle();
+      expect(worker(0).sizes).toEqual([1]);
+    });
+
+    it("drops one whose caller left while it waits, and answers the others whose neighbour left later", () => {
+      const pool = makePool(1, ON);
+      const [early, late, stays] = [submit(pool), submit(pool), submit(pool)];
+      early.leave();
+      ready(pool);
+      expect(worker(0).sizes).toEqual([2]);
+      late.leave();
+      worker(0).answer();
+      worker(0).answer();
+      expect([early, late, stays].map(kinds)).toEqual([[], [], ["answer"]]);
+    });
+  });
+
+  describe("streaming", () => {
+    const sink = (room = true) => {
+      const taken: string[] = [];
+      const drains: (() => void)[] = [];
+      const items: ItemSink = {
+        write: (item, onDrain) => {
+          taken.push(item.toString());
+          if (!room) drains.push(onDrain);
+          return room;
+        },
+      };
+      return { items, taken, drain: () => drains.splice(0).forEach((fn) => fn()) };
+    };
+    const send = (text: string): void =>
+      worker(0).events.item({ t: "item", id: worker(0).current ?? -1 }, Buffer.from(text));
+
+    it("gives each item to its caller, alone in its worker, and ends with the answer", () => {
+      const pool = makePool(1, { mode: "on", maxSize: 4, maxDelayMs: 0 });
+      const { items, taken } = sink();
+      const job = submit(pool, 1000, items);
+      submit(pool);
+      worker(0).ready();
+      expect(worker(0).sizes).toEqual([1]);
+      send("1");
+      send("2");
+      worker(0).events.answer({ t: "answer", id: worker(0).hands.shift() ?? -1, items: 2 }, Buffer.alloc(0));
+      expect(taken).toEqual(["1", "2"]);
+      expect(job.outcomes).toMatchObject([{ kind: "answer", items: 2 }]);
+    });
+
+    it("does not listen to the worker as long as the caller has no room", () => {
+      const pool = makePool(1);
+      worker(0).ready();
+      const { items, drain } = sink(false);
+      submit(pool, 1000, items);
+      send("1");
+      expect(worker(0).listens).toBe(false);
+      drain();
+      expect(worker(0).listens).toBe(true);
+    });
+
+    it("tells the worker when the caller is gone, and listens again", () => {
+      const pool = makePool(1);
+      worker(0).ready();
+      const { items, taken } = sink(false);
+      const job = submit(pool, 1000, items);
+      send("1");
+      job.leave();
+      expect(worker(0).cancelled).toHaveLength(1);
+      expect(worker(0).listens).toBe(true);
+      send("2");
+      expect(taken).toEqual(["1"]);
+    });
   });
 });

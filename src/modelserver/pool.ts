@@ -8,7 +8,11 @@
  *
  * Each job is settled exactly once: by its answer, its deadline, its worker's end, its caller's leaving or the end of
  * the pool. `#settle` is the only place that does so.
+ *
+ * Jobs that wait together go to a free worker together, at most `batching.maxSize` of them, and it may join them. When
+ * it ends before it has answered all, the rest is asked again one by one: what ended it then ends alone.
  */
+import type { Batching } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
@@ -27,11 +31,19 @@ export interface JobInput {
   readonly bodyBytes: number;
   /** From now; covers waiting and execution. */
   readonly deadlineMs: number;
+  /** Takes the answer item by item, when it is an iterator; null: as a whole. */
+  readonly items: ItemSink | null;
+}
+
+/** Where the items of a streamed answer go. */
+export interface ItemSink {
+  /** False: enough for now; `onDrain` is called once there is room again, or nobody is left. */
+  write(item: Buffer, onDrain: () => void): boolean;
 }
 
 /** What became of a job. `crashed`: the worker ended while it held the job. */
 export type JobOutcome =
-  | { readonly kind: "answer"; readonly body: Buffer }
+  | { readonly kind: "answer"; readonly body: Buffer; readonly items?: number }
   | { readonly kind: "failed"; readonly frame: FailedFrame }
   | { readonly kind: "timeout"; readonly executing: boolean }
   | { readonly kind: "crashed"; readonly message: string; readonly fault: string }
@@ -57,6 +69,8 @@ interface Job {
   readonly settle: Settle;
   readonly queuedAt: number;
   startedAt: number;
+  /** It was with others in a worker that ended: it is asked by itself from now on. */
+  alone: boolean;
   state: "queued" | "running" | "settled";
   cancelDeadline: () => void;
 }
@@ -65,7 +79,12 @@ interface Slot {
   readonly index: number;
   state: "waiting" | "starting" | "idle" | "busy" | "ending" | "stopped";
   worker: Worker | null;
-  job: Job | null;
+  /** What it has in hand, each until its reply. */
+  jobs: Job[];
+  /** Whether it got them together. */
+  together: boolean;
+  /** It takes several jobs at once: batching is on, and it has not found that they must not be joined. */
+  joins: boolean;
   /** Ends in a row without a minute of health between; the place in the back-off. */
   failures: number;
   readyAt: number | null;
@@ -86,6 +105,8 @@ export interface PoolDeps {
 
 export interface PoolOptions {
   readonly workers: number;
+  /** How jobs that wait together are joined; its `auto` is the worker's to decide. */
+  readonly batching: Batching;
   readonly startTimeoutMs: number;
   /** How slot `index` is started. */
   readonly start: (index: number) => WorkerStart;
@@ -109,6 +130,12 @@ export class Pool {
   #loadFailuresInARow = 0;
   #failure: Failure | null = null;
   #stopping = false;
+  /** A dispatch is under way: at the end of what has arrived, or when the first job has waited long enough. */
+  #dispatchSoon = false;
+  /** Jobs handed over at once the last time: while they come one by one, waiting for more would only cost time. */
+  #lastSize = 0;
+  #cancelDelay = (): void => {};
+  #delayed = false;
   #onStopped: (() => void)[] = [];
   readonly #measures = new Measures();
 
@@ -119,7 +146,9 @@ export class Pool {
       index,
       state: "waiting",
       worker: null,
-      job: null,
+      jobs: [],
+      together: false,
+      joins: false,
       failures: 0,
       readyAt: null,
       restarts: 0,
@@ -156,7 +185,7 @@ export class Pool {
     return {
       queued: this.#queued,
       workers: this.#slots.length,
-      busyWorkers: this.#running,
+      busyWorkers: this.#slots.filter((slot) => slot.jobs.length > 0).length,
       workerRestarts: this.#slots.reduce((sum, slot) => sum + slot.restarts, 0),
       ...this.#measures.read(),
     };
@@ -171,6 +200,7 @@ export class Pool {
       settle,
       queuedAt: now,
       startedAt: now,
+      alone: input.items !== null,
       state: "queued",
       cancelDeadline: () => {},
     };
@@ -183,13 +213,22 @@ export class Pool {
     this.#queue.push(job);
     this.#queued++;
     job.cancelDeadline = this.#deps.timers.after(input.deadlineMs, () => this.#deadline(job));
-    this.#dispatch();
+    if (this.#lastSize <= 1) this.#dispatch();
+    else if (!this.#dispatchSoon) {
+      // Requests that arrived at the same time are read one after the other: those behind this one may join it.
+      this.#dispatchSoon = true;
+      this.#deps.timers.soon(() => {
+        this.#dispatchSoon = false;
+        this.#dispatch();
+      });
+    }
     return () => this.#abandon(job);
   }
 
   /** Ends all workers, gently if they are free, and answers what is left. Resolves when no process is left. */
   stop(): Promise<void> {
     this.#stopping = true;
+    this.#cancelDelay();
     this.#settleQueue(null);
     for (const slot of this.#slots) {
       slot.cancelTimer();
@@ -215,6 +254,7 @@ export class Pool {
     slot.state = "starting";
     slot.readyAt = null;
     slot.loadFailure = null;
+    slot.joins = this.#options.batching.mode !== "off";
     slot.cancelTimer = timers.after(this.#options.startTimeoutMs, () => {
       slot.loadFailure = startTimeoutFailure(this.#options.startTimeoutMs);
       slot.worker?.kill({ dump: true });
@@ -240,20 +280,35 @@ export class Pool {
         // Threads of user code could keep the process from ending by itself.
         slot.worker?.kill({ dump: false });
       },
+      item: (frame, body) => {
+        const job = slot.jobs.find(({ id }) => id === frame.id);
+        const { worker } = slot;
+        if (job?.state !== "running" || worker === null) return;
+        if (job.input.items?.write(body, () => worker.listen(true)) === false) worker.listen(false);
+      },
       answer: (frame, body) => {
         const job = this.#take(slot, frame.id);
-        if (job !== null) this.#settle(job, { kind: "answer", body }, readStepTimes(frame.stepsUs));
+        const items = frame.items === undefined ? {} : { items: frame.items };
+        if (job !== null) this.#settle(job, { kind: "answer", body, ...items }, readStepTimes(frame.stepsUs));
         this.#dispatch();
       },
       failed: (frame) => {
         log(`prediction failed in ${name}\n${frame.traceback.trimEnd()}`);
         const job = this.#take(slot, frame.id);
-        if (frame.exits && slot.state === "idle") {
-          slot.state = "ending";
-          slot.worker?.stop();
-        }
+        if (frame.exits && slot.jobs.length === 0) this.#letEnd(slot);
+        else if (frame.exits) slot.state = "ending";
         if (job !== null) this.#settle(job, { kind: "failed", frame }, readStepTimes(frame.stepsUs));
         this.#dispatch();
+      },
+      unanswered: (frame) => {
+        const job = this.#take(slot, frame.id);
+        if (slot.jobs.length === 0) this.#letEnd(slot);
+        if (job !== null) this.#askAgain([job]);
+        this.#dispatch();
+      },
+      batching: (frame) => {
+        slot.joins = frame.state === "on";
+        log(`${name}: ${frame.text}`);
       },
       exited: (exit) => this.#slotEnded(slot, exit),
     });
@@ -261,32 +316,44 @@ export class Pool {
 
   /** The job that a worker's reply belongs to; the worker is free again. Null for a job nobody waits for. */
   #take(slot: Slot, id: number): Job | null {
-    const job = slot.job;
-    if (job === null || job.id !== id) return null;
-    slot.job = null;
+    const at = slot.jobs.findIndex((job) => job.id === id);
+    const [job] = at < 0 ? [] : slot.jobs.splice(at, 1);
+    if (job === undefined) return null;
     slot.predictions++;
     this.#running--;
-    if (slot.state === "busy") slot.state = "idle";
+    if (slot.state === "busy" && slot.jobs.length === 0) slot.state = "idle";
     if (job.state !== "settled") return job;
     job.cancelDeadline();
     return null;
+  }
+
+  /** User code asked to exit, and everything is answered. */
+  #letEnd(slot: Slot): void {
+    if (slot.state !== "idle" && slot.state !== "ending") return;
+    slot.state = "ending";
+    slot.worker?.stop();
   }
 
   #slotEnded(slot: Slot, exit: WorkerExit): void {
     const { clock, timers, log } = this.#deps;
     const name = `worker ${slot.index + 1}`;
     const wasLoading = slot.state === "starting";
-    const job = slot.job;
+    const { jobs, together } = slot;
     slot.cancelTimer();
     slot.worker = null;
-    slot.job = null;
+    slot.jobs = [];
     slot.state = "stopped";
     if (exit.fault !== "") log(`Python stack of ${name} at its end\n${exit.fault}`);
-    if (job !== null) {
-      this.#running--;
+    this.#running -= jobs.length;
+    for (const job of jobs) {
       if (job.state === "settled") job.cancelDeadline();
       else if (this.#stopping) this.#settle(job, { kind: "unavailable", failure: null });
-      else this.#settle(job, { kind: "crashed", message: describeExit(exit), fault: exit.fault });
+      else if (!together)
+        this.#settle(job, { kind: "crashed", message: describeExit(exit), fault: exit.fault });
+    }
+    if (together && !this.#stopping) {
+      this.#askAgain(jobs.filter((job) => job.state !== "settled"));
+      this.#dispatch();
     }
     if (this.#stopping || this.#failure !== null) {
       if (this.#slots.every((s) => s.state === "stopped"))
@@ -305,7 +372,7 @@ export class Pool {
     slot.restarts++;
     slot.state = "waiting";
     log(
-      `${name} ended: ${describeExit(exit)}${job === null ? "" : ", while answering a prediction"}; ` +
+      `${name} ended: ${describeExit(exit)}${jobs.length === 0 ? "" : jobs.length === 1 ? ", while answering a prediction" : `, while answering ${jobs.length} predictions, which are asked again one by one`}; ` +
         `another starts ${delayMs === 0 ? "now" : `in ${delayMs / 1000} s`}`,
     );
     slot.cancelTimer = timers.after(delayMs, () => this.#startSlot(slot));
@@ -326,18 +393,90 @@ export class Pool {
 
   #dispatch(): void {
     while (this.#queued > 0) {
-      const slot = this.#slots.find((s) => s.state === "idle");
-      if (slot?.worker == null) return;
-      const job = this.#shift();
-      if (job === undefined) return;
-      job.state = "running";
-      job.startedAt = this.#deps.clock.monotonicMs();
+      const idle = this.#slots.filter((s) => s.state === "idle");
+      const slot = idle[0];
+      if (slot?.worker == null || this.#waitsForMore(slot)) return;
+      // Free workers share what waits: joining is for what would have to wait.
+      const most = slot.joins
+        ? Math.min(this.#options.batching.maxSize, Math.ceil(this.#queued / idle.length))
+        : 1;
+      const jobs = this.#shiftTogether(most);
+      if (jobs.length === 0) return;
+      const now = this.#deps.clock.monotonicMs();
+      for (const job of jobs) {
+        job.state = "running";
+        job.startedAt = now;
+      }
       slot.state = "busy";
-      slot.job = job;
-      this.#running++;
-      const { contentType, query, parts, body, bodyBytes } = job.input;
-      slot.worker.predict({ t: "predict", id: job.id, contentType, query, parts }, body, bodyBytes);
+      slot.jobs = jobs;
+      slot.together = jobs.length > 1;
+      this.#lastSize = jobs.length;
+      this.#running += jobs.length;
+      slot.worker.predict(
+        jobs.map(({ id, input: { contentType, query, parts, body, bodyBytes, items } }, at) => ({
+          frame: {
+            t: "predict",
+            id,
+            contentType,
+            query,
+            parts,
+            ...(at === 0 && jobs.length > 1 ? { more: jobs.length - 1 } : {}),
+            ...(items === null ? {} : { stream: true as const }),
+          },
+          body,
+          bodyBytes,
+        })),
+      );
     }
+  }
+
+  /** Whether the first job should wait for more to join it; it is then dispatched when it has waited long enough. */
+  #waitsForMore(slot: Slot): boolean {
+    const { maxSize, maxDelayMs } = this.#options.batching;
+    const first = this.#peek();
+    if (maxDelayMs === 0 || !slot.joins || this.#queued >= maxSize || first === undefined || first.alone)
+      return false;
+    const leftMs = maxDelayMs - (this.#deps.clock.monotonicMs() - first.queuedAt);
+    if (leftMs <= 0) return false;
+    if (!this.#delayed) {
+      this.#delayed = true;
+      this.#cancelDelay = this.#deps.timers.after(leftMs, () => {
+        this.#delayed = false;
+        this.#dispatch();
+      });
+    }
+    return true;
+  }
+
+  /** The first jobs that still wait, at most so many; one that is to be asked alone comes alone. */
+  #shiftTogether(most: number): Job[] {
+    const jobs: Job[] = [];
+    while (jobs.length < most) {
+      if (jobs.length > 0 && this.#peek()?.alone !== false) break;
+      const job = this.#shift();
+      if (job === undefined) break;
+      jobs.push(job);
+      if (job.alone) break;
+    }
+    return jobs;
+  }
+
+  /** Puts jobs whose worker ended back to the head of the queue, each to be asked by itself. */
+  #askAgain(jobs: readonly Job[]): void {
+    for (const job of jobs) {
+      job.state = "queued";
+      job.alone = true;
+    }
+    this.#queued += jobs.length;
+    this.#queue = [...jobs, ...this.#queue.slice(this.#head)];
+    this.#head = 0;
+    if (this.#failure !== null) this.#settleQueue(this.#failure);
+  }
+
+  /** The first job that still waits, left where it is. */
+  #peek(): Job | undefined {
+    while (this.#head < this.#queue.length && this.#queue[this.#head]?.state !== "queued") this.#head++;
+    return this.#queue[this.#head];
   }
 
   /** The first job that still waits. */
@@ -358,7 +497,7 @@ export class Pool {
   }
 
   #deadline(job: Job): void {
-    const slot = this.#slots.find((s) => s.job === job);
+    const slot = this.#slots.find((s) => s.jobs.includes(job));
     if (slot !== undefined) {
       slot.state = "ending";
       this.#deps.log(
@@ -376,6 +515,10 @@ export class Pool {
     if (job.state === "queued") {
       this.#queued--;
       job.cancelDeadline();
+    } else if (job.input.items !== null) {
+      const worker = this.#slots.find((slot) => slot.jobs.includes(job))?.worker;
+      worker?.cancel(job.id);
+      worker?.listen(true);
     }
     job.state = "settled";
   }

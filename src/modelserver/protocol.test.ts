@@ -6,7 +6,18 @@ import { FrameReader, ProtocolError, encodeHead } from "./protocol.ts";
 import type { FrontFrame, WorkerFrame } from "./protocol.ts";
 
 const DIR = join(import.meta.dirname, "../../test/fixtures/protocol");
-const KINDS = ["load", "predict", "ready", "load-failed", "answer", "failed"] as const;
+const KINDS = [
+  "load",
+  "predict",
+  "cancel",
+  "ready",
+  "load-failed",
+  "item",
+  "answer",
+  "failed",
+  "unanswered",
+  "batching",
+] as const;
 type Frame = FrontFrame | WorkerFrame;
 
 const fixtures = readdirSync(DIR)

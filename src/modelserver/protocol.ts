@@ -5,6 +5,7 @@
  * A frame is two big-endian u32 (length of the header, length of the body), the header as JSON, the body as raw bytes.
  * Files and request bodies travel in the body, never inside JSON.
  */
+import type { BatchingMode } from "../core/batching.ts";
 import type { EngineName } from "../core/engines.ts";
 
 export const PROTOCOL_VERSION = 1;
@@ -17,7 +18,7 @@ export interface Part {
   readonly contentType?: string;
 }
 
-/** What the front says. `load` comes once, first; `predict` only after `ready`, one at a time. */
+/** What the front says. `load` comes once, first; `predict` only after `ready`, the next after all replies to the last. */
 export type FrontFrame =
   | {
       readonly t: "load";
@@ -27,6 +28,7 @@ export type FrontFrame =
       readonly modelFile: string;
       readonly modelName: string;
       readonly modelVersion: string;
+      readonly batching?: BatchingMode;
     }
   | {
       readonly t: "predict";
@@ -34,7 +36,13 @@ export type FrontFrame =
       readonly contentType: string;
       readonly query: string;
       readonly parts: readonly Part[];
-    };
+      /** How many predict frames follow that may be joined with this one; the worker reads them all before it begins. */
+      readonly more?: number;
+      /** The caller takes the answer item by item, when it is an iterator. */
+      readonly stream?: true;
+    }
+  /** Whoever took the items of this answer is gone. */
+  | { readonly t: "cancel"; readonly id: number };
 
 /**
  * Why a prediction failed: `input`: the body is not usable; `lookup`: KeyError or TypeError; `code`: any other
@@ -65,8 +73,20 @@ export type WorkerFrame =
       readonly loadMs: number;
     }
   | { readonly t: "load-failed"; readonly exception: string; readonly traceback: string }
-  | { readonly t: "answer"; readonly id: number; readonly stepsUs?: readonly number[] }
-  | FailedFrame;
+  /** The next item of a streamed answer. */
+  | { readonly t: "item"; readonly id: number }
+  /** `items`: how many were streamed; the body is empty then. */
+  | {
+      readonly t: "answer";
+      readonly id: number;
+      readonly stepsUs?: readonly number[];
+      readonly items?: number;
+    }
+  | FailedFrame
+  /** One of several requests that the worker has not begun, since user code asked to exit before. */
+  | { readonly t: "unanswered"; readonly id: number }
+  /** What it decided about joining requests, and on what evidence. */
+  | { readonly t: "batching"; readonly state: "on" | "off"; readonly text: string };
 
 const PREFIX_BYTES = 8;
 const HEADER_BYTES_MAX = 1024 * 1024;

@@ -2,6 +2,8 @@
 export interface Timers {
   /** Calls `fn` once after `ms`; the returned function cancels it. */
   after(ms: number, fn: () => void): () => void;
+  /** Calls `fn` once everything that has already arrived was read. */
+  soon(fn: () => void): void;
 }
 
 /** Longest delay that a timer of the platform can hold; longer ones would fire at once. */
@@ -11,5 +13,8 @@ export const systemTimers: Timers = {
   after: (ms, fn) => {
     const timer = setTimeout(fn, Math.min(ms, DELAY_MS_MAX));
     return () => clearTimeout(timer);
+  },
+  soon: (fn) => {
+    setImmediate(fn);
   },
 };

@@ -42,14 +42,28 @@ export interface WorkerExit {
 export interface WorkerEvents {
   ready(frame: Extract<WorkerFrame, { t: "ready" }>): void;
   loadFailed(frame: Extract<WorkerFrame, { t: "load-failed" }>): void;
+  item(frame: Extract<WorkerFrame, { t: "item" }>, body: Buffer): void;
   answer(frame: Extract<WorkerFrame, { t: "answer" }>, body: Buffer): void;
   failed(frame: FailedFrame): void;
+  unanswered(frame: Extract<WorkerFrame, { t: "unanswered" }>): void;
+  batching(frame: Extract<WorkerFrame, { t: "batching" }>): void;
   exited(exit: WorkerExit): void;
+}
+
+export interface WorkerRequest {
+  readonly frame: Extract<FrontFrame, { t: "predict" }>;
+  readonly body: readonly Buffer[];
+  readonly bodyBytes: number;
 }
 
 export interface Worker {
   readonly pid: number | undefined;
-  predict(frame: Extract<FrontFrame, { t: "predict" }>, body: readonly Buffer[], bodyBytes: number): void;
+  /** Requests that it may join; each gets a reply of its own. */
+  predict(requests: readonly WorkerRequest[]): void;
+  /** Nobody takes the items of this request any more. */
+  cancel(id: number): void;
+  /** Whether what it sends is read; as long as it is not, it waits. */
+  listen(on: boolean): void;
   /** Lets it end by itself: the connection is closed; after the grace period it is killed. */
   stop(): void;
   /** Ends it now. `dump` first makes it write its Python stack, so the log shows where it hung. */
@@ -127,17 +141,23 @@ export const startWorkerWith =
     // A broken connection shows as the process's exit; errors here (EPIPE) carry nothing more.
     connection.on("error", () => {});
     const reader = new FrameReader<WorkerFrame>(
-      ["ready", "load-failed", "answer", "failed"],
+      ["ready", "load-failed", "item", "answer", "failed", "unanswered", "batching"],
       (frame, body) => {
         switch (frame.t) {
           case "ready":
             return events.ready(frame);
           case "load-failed":
             return events.loadFailed(frame);
+          case "item":
+            return events.item(frame, body);
           case "answer":
             return events.answer(frame, body);
           case "failed":
             return events.failed(frame);
+          case "unanswered":
+            return events.unanswered(frame);
+          case "batching":
+            return events.batching(frame);
         }
       },
     );
@@ -183,11 +203,20 @@ export const startWorkerWith =
     connection.write(encodeHead(start.load, 0));
     return {
       pid: child.pid,
-      predict: (frame, body, bodyBytes) => {
+      predict: (requests) => {
         connection.cork();
-        connection.write(encodeHead(frame, bodyBytes));
-        for (const chunk of body) connection.write(chunk);
+        for (const { frame, body, bodyBytes } of requests) {
+          connection.write(encodeHead(frame, bodyBytes));
+          for (const chunk of body) connection.write(chunk);
+        }
         connection.uncork();
+      },
+      cancel: (id) => {
+        connection.write(encodeHead({ t: "cancel", id }, 0));
+      },
+      listen: (on) => {
+        if (on) connection.resume();
+        else connection.pause();
       },
       stop: () => {
         connection.end();
@@ -214,7 +243,14 @@ const neverStarted = (timers: Timers, events: WorkerEvents, spawnError: Error): 
   return NO_PROCESS;
 };
 
-const NO_PROCESS: Worker = { pid: undefined, predict: () => {}, stop: () => {}, kill: () => {} };
+const NO_PROCESS: Worker = {
+  pid: undefined,
+  predict: () => {},
+  cancel: () => {},
+  listen: () => {},
+  stop: () => {},
+  kill: () => {},
+};
 
 /** Kills the worker and everything user code started in its group. */
 const killGroup = (child: ChildProcess): void => {

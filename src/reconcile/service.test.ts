@@ -1,3 +1,4 @@
+import { NO_BATCHING } from "../core/batching.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,6 +37,7 @@ const openControl = async (store: Store, runner: FakeRunner, clock: FakeClock) =
     packages: { directory: (digest) => `/packages/${digest}` },
     settings: {
       workersPerInstance: 1,
+      batching: NO_BATCHING,
       predictTimeoutMs: 1000,
       startTimeoutMs: 1_200_000,
       drainTimeoutMs: 1000,

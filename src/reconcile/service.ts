@@ -22,6 +22,8 @@ import type { ServiceSettlement, Store } from "../store/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Effects } from "./loop.ts";
 import type { Pass } from "./pass.ts";
+import { readBatching } from "../core/batching.ts";
+import type { Batching } from "../core/batching.ts";
 import { automaticStop } from "./schedule.ts";
 import { steadyTime } from "./steady-time.ts";
 import { SAID_WINDOW_MS, judge, nameOf } from "./service-verdict.ts";
@@ -36,6 +38,7 @@ export interface ServiceReconcilerDeps {
   readonly packages: { directory(digest: string): string };
   readonly settings: {
     readonly workersPerInstance: number;
+    readonly batching: Batching;
     readonly predictTimeoutMs: number;
     readonly startTimeoutMs: number;
     readonly drainTimeoutMs: number;
@@ -185,6 +188,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
       python,
       envs: entry.envs,
       workers: settings.workersPerInstance,
+      batching: readBatching(entry.envs, settings.batching).batching,
       ...(resourcesOf(entry) ?? { cpu: 1, memoryMb: 4096 }),
       predictTimeoutMs: settings.predictTimeoutMs,
       startTimeoutMs: deployTimeoutMs(entry, deps.settings.startTimeoutMs),

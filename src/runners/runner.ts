@@ -6,6 +6,7 @@
 import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
+import type { Batching } from "../core/batching.ts";
 import type { EngineName } from "../core/engines.ts";
 
 /** How one copy of a version is started; equal for all instances of a group. */
@@ -23,6 +24,8 @@ export interface InstanceSpec {
   readonly envs: Readonly<Record<string, string>>;
   /** Python workers per instance. */
   readonly workers: number;
+  /** Absent: requests are not joined. */
+  readonly batching?: Batching;
   readonly cpu: number;
   readonly memoryMb: number;
   /** Longest single prediction, ms. A worker that exceeds it is replaced. */

@@ -46,6 +46,7 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   modelserver: ["core", "telemetry"],
   cli: ["core", "contract"],
   supervisor: ["core", "telemetry"],
+  workbench: ["core", "runners", "telemetry"],
 };
 
 /** Files directly in src/: they put the parts together, so they import anything, and nothing imports them. */
@@ -56,6 +57,7 @@ export const COMPOSITION = [
   "control.ts",
   "doctor.ts",
   "gateway.ts",
+  "package-run.ts",
   "platform-control.ts",
   "role-process.ts",
   "supervise.ts",
@@ -77,8 +79,8 @@ const RESERVED: readonly {
     packages: /^(?:node:)?child_process$/,
     rule: "processes",
     allowed: (file) =>
-      /^src\/(?:runners|environments|modelserver|supervisor)\//.test(file) ||
-      /^src\/(?:supervise|platform-control|doctor)\.ts$/.test(file),
+      /^src\/(?:runners|environments|modelserver|supervisor|workbench)\//.test(file) ||
+      /^src\/(?:supervise|platform-control|doctor|package-run)\.ts$/.test(file),
   },
   {
     packages: /^(?:node:)?timers(?:\/promises)?$/,

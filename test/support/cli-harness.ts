@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { runCli } from "../../src/cli/main.ts";
 import type { CliIo, Sink } from "../../src/cli/io.ts";
+import type { PackageRun } from "../../src/cli/package-run.ts";
 import type { DoctorProbe, PlatformControl } from "../../src/cli/platform-control.ts";
 import { instant } from "../../src/core/ids.ts";
 import { ADMINISTRATOR, ContractServer, PROJECT } from "./contract-server.ts";
@@ -33,10 +34,18 @@ export class CliHarness {
   readonly platformCalls: string[] = [];
   isRunning = true;
   probes: DoctorProbe[] = [];
+  /** What `modelport run` finds; a test that runs packages puts its own here. */
+  packageRun: PackageRun = {
+    serve: () => Promise.reject(new Error("nothing is served here")),
+    command: () => Promise.reject(new Error("nothing is run here")),
+  };
+  /** Where the examples are; the harness's own folder, which holds an `iris`, unless a test says otherwise. */
+  examplesDir = "";
 
   async start(): Promise<this> {
     await this.server.start();
     this.dir = await mkdtemp(join(tmpdir(), "modelport-cli-"));
+    this.examplesDir = this.dir;
     await this.writeProfile({});
     await this.writePackage("iris");
     return this;
@@ -132,7 +141,7 @@ export class CliHarness {
       columns: more.columns ?? 100,
       dataDir: this.dir,
       profilePath: this.profilePath,
-      examplesDir: this.dir,
+      examplesDir: this.examplesDir,
       clock: {
         now: () => instant(NOW),
         monotonicMs: () => elapsed,
@@ -142,6 +151,7 @@ export class CliHarness {
         },
       },
       interrupt: this.interrupt.signal,
+      packageRun: async () => this.packageRun,
       platform: this.#platform(),
     };
     const code = await runCli(argv, io);

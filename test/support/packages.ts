@@ -24,7 +24,7 @@ export const scripted = (body: string, more: Files = {}): Files => ({
   "config.json": JSON.stringify({
     model_algorithm: "predict_analysis",
     model_type: "Scikit_Learn",
-    runtime: "python3.6",
+    runtime: "python3.11",
     apis: [
       {
         url: "/",

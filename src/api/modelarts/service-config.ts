@@ -2,6 +2,7 @@
  * From the `config` a client sends to the entries of a revision and back: checks that need other rows (models,
  * specifications), all of them at once, and JSON-patches over the answered form (contracts/modelarts.md §2.1, §2.6).
  */
+import { NO_BATCHING, readBatching } from "../../core/batching.ts";
 import type { AppError, Problem } from "../../core/errors.ts";
 import { fail } from "../../core/errors.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
@@ -71,6 +72,14 @@ const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
     }));
 };
 
+/** What a service's variables say to the platform itself: wrong values would be ignored, silently. */
+const batchingFindings = (entry: ConfigEntry, path: string): readonly Finding[] =>
+  readBatching(entry.envs ?? {}, NO_BATCHING).problems.map(({ path: name, message, fix }) => ({
+    path: `${path}.${name}`,
+    error: () =>
+      argumentInvalid([{ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }]),
+  }));
+
 const modelFindings = async (
   store: Store,
   project: ProjectId,
@@ -108,6 +117,7 @@ export const resolveConfig = async (
     const path = `config[${index}]`;
     findings.push(
       ...sizeFindings(entry, path),
+      ...batchingFindings(entry, path),
       ...(await modelFindings(store, project, entry, path, models)),
     );
   }

@@ -184,6 +184,7 @@ const launchSpec = (
       ),
     ),
     workers: instance.workers,
+    ...(instance.batching === undefined ? {} : { batching: instance.batching }),
     predictTimeoutMs: instance.predictTimeoutMs,
     startTimeoutMs: instance.startTimeoutMs,
     drainTimeoutMs: instance.drainTimeoutMs,

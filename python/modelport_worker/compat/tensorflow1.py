@@ -1,0 +1,2 @@
+def install(package_dir):
+    pass

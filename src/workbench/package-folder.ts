@@ -1,0 +1,133 @@
+/**
+ * A package as its author has it on disk, before any import: where its `model` folder is, what the rules of core say
+ * about it, and whether anything in it has changed since the last look. Nothing here writes.
+ */
+import { readFile, readdir, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { CONFIG_BYTES_MAX, checkConfig } from "../core/config-json.ts";
+import type { ModelConfig } from "../core/config-json.ts";
+import { AVAILABLE_ENGINES, isAvailable } from "../core/engines.ts";
+import type { EngineName } from "../core/engines.ts";
+import type { Problem } from "../core/errors.ts";
+import { readJson } from "../core/json-text.ts";
+import { checkLayout } from "../core/package-layout.ts";
+import type { PackageFile, PackageLayout } from "../core/package-layout.ts";
+
+export interface FolderPackage {
+  readonly name: string;
+  /** The folder that holds `model`; where its tests and its training script are. */
+  readonly home: string;
+  /** The `model` folder itself. */
+  readonly dir: string;
+  readonly engine: EngineName;
+  readonly config: ModelConfig;
+  readonly layout: PackageLayout;
+  readonly warnings: readonly Problem[];
+}
+
+export type FolderVerdict =
+  | { readonly ok: true; readonly package: FolderPackage }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** What editors, version control and Python leave in a folder. An import leaves it out, and its changes mean nothing. */
+const LEFT_OUT = /^(?:__pycache__|\.git|\.DS_Store|\.ipynb_checkpoints|\..*\.sw.|4913|.*~|.*\.pyc)$/;
+
+interface Seen extends PackageFile {
+  readonly mark: string;
+}
+
+const walk = async (dir: string, prefix: string, into: Seen[]): Promise<void> => {
+  for (const name of (await readdir(join(dir, prefix))).toSorted()) {
+    if (LEFT_OUT.test(name)) continue;
+    const path = prefix === "" ? name : `${prefix}/${name}`;
+    // Gone between the two looks, or a link to nothing.
+    const found = await stat(join(dir, path)).catch(() => null);
+    if (found === null) continue;
+    if (found.isDirectory()) await walk(dir, path, into);
+    else
+      into.push({
+        path,
+        size: found.size,
+        kind: found.isFile() ? "file" : "other",
+        mark: `${path}\0${found.size}\0${found.mtimeMs}\0${found.ino}`,
+      });
+  }
+};
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+
+/** The `model` folder of what the user named: the one in it, or the folder itself. Null when it is neither. */
+export const findModelFolder = async (
+  named: string,
+): Promise<{ readonly home: string; readonly dir: string } | null> => {
+  const root = resolve(named);
+  const below = join(root, "model");
+  if (await isFolder(below)) return { home: root, dir: below };
+  return basename(root) === "model" && (await isFolder(root))
+    ? { home: resolve(root, ".."), dir: root }
+    : null;
+};
+
+/** A text that is another one whenever a file of the package came, went or changed. */
+export const fingerprint = async (dir: string): Promise<string> => {
+  const files: Seen[] = [];
+  // A folder that is away for a moment (a checkout of another branch) is a change like any other.
+  await walk(dir, "", files).catch(() => undefined);
+  return files.map(({ mark }) => mark).join("\n");
+};
+
+const engineOf = (text: string): EngineName | null => {
+  const reading = readJson(text);
+  const value: unknown = reading.ok ? reading.value : null;
+  const type: unknown =
+    typeof value === "object" && value !== null && "model_type" in value ? value.model_type : null;
+  return typeof type === "string" && isAvailable(type) ? type : null;
+};
+
+/**
+ * Checks a package as an import does, everything at once. `needsModel` false: the model file may be missing, because
+ * what is about to run may be what makes it.
+ */
+export const checkFolder = async (
+  { home, dir }: { readonly home: string; readonly dir: string },
+  { needsModel }: { readonly needsModel: boolean },
+): Promise<FolderVerdict> => {
+  const files: Seen[] = [];
+  await walk(dir, "", files);
+  const size = files.find(({ path }) => path === "config.json")?.size ?? 0;
+  const text =
+    size > CONFIG_BYTES_MAX
+      ? " ".repeat(CONFIG_BYTES_MAX + 1)
+      : await readFile(join(dir, "config.json"), "utf8").catch(() => null);
+  const checked = text === null ? null : checkConfig(text, {});
+  const engine = text === null ? null : engineOf(text);
+  // Without an engine nothing is known of the model file; that config.json is missing is said by any of them.
+  const layout = checkLayout(files, engine ?? "Scikit_Learn");
+  const problems = [...(checked?.problems ?? [])];
+  if (engine !== null ? needsModel : text === null)
+    problems.push(...layout.problems.filter(({ path }) => engine !== null || path === "model/config.json"));
+  if (checked !== null && checked.config !== null && engine === null)
+    problems.push({
+      path: "model_type",
+      message: `${checked.config.model_type} is not an engine of this platform`,
+      fix: `use one of ${AVAILABLE_ENGINES.join(", ")}`,
+    });
+  if (problems.length > 0 || engine === null || checked === null || checked.config === null)
+    return { ok: false, problems };
+  return {
+    ok: true,
+    package: {
+      name: basename(home),
+      home,
+      dir,
+      engine,
+      config: checked.config,
+      layout: layout.layout,
+      warnings: checked.warnings,
+    },
+  };
+};
