@@ -1,6 +1,6 @@
 /**
  * Writes what is generated from code: docs/openapi.json from the API's schemas, docs/errors.md from the error catalogue,
- * docs/limits.md from the limits and settings, docs/http.md from the table of odd requests and answers. `--check`
+ * docs/limits.md from the limits and settings, docs/http.md from the table of odd requests and answers, docs/user-code.md from that of what user code may do wrong. `--check`
  * writes nothing and fails when a file is not what it would write.
  */
 import { generateKeyPairSync } from "node:crypto";
@@ -16,6 +16,7 @@ import { LIMITS } from "../src/core/limits.ts";
 import { systemClock } from "../src/telemetry/clock.ts";
 import { createLogger } from "../src/telemetry/logger.ts";
 import { renderHttpPage } from "../test/http/page.ts";
+import { renderUserCodePage } from "../test/user-code/page.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -125,6 +126,7 @@ const files: Readonly<Record<string, string>> = {
   "docs/errors.md": errors(),
   "docs/limits.md": limits(),
   "docs/http.md": renderHttpPage(),
+  "docs/user-code.md": renderUserCodePage(),
 };
 const isCheck = process.argv.includes("--check");
 for (const [path, wanted] of Object.entries(files)) {

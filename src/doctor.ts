@@ -4,12 +4,15 @@ import { X509Certificate } from "node:crypto";
 import { accessSync, constants, mkdirSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { freemem, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { DoctorFinding, DoctorProbe } from "./cli/platform-control.ts";
 import type { Config } from "./config.ts";
 import { readCertificate } from "./gateway/certificate.ts";
 import { systemClock } from "./telemetry/clock.ts";
+import { unreachable } from "./telemetry/reach.ts";
 import { OLDEST_PYTHON_MINOR } from "./core/engines.ts";
+import { probeIsolation } from "./runners/process/isolation.ts";
 import { runningState } from "./supervise.ts";
 
 const run = promisify(execFile);
@@ -17,6 +20,9 @@ const GIB = 2 ** 30;
 /** A scikit-learn environment with its downloads takes about half a GiB; a few versions must fit. */
 const DISK_GIB_MIN = 2;
 const MEMORY_GIB_MIN = 1;
+
+/** Every worker imports from there. */
+const PYTHON_DIR = fileURLToPath(new URL("../python", import.meta.url));
 
 const ok = (found: string): DoctorFinding => ({ state: "ok", found });
 
@@ -141,12 +147,42 @@ const certificate = async (config: Config): Promise<DoctorFinding> => {
       };
 };
 
+const NO_USERS = {
+  off: "MODELPORT_SERVICE_USERS is off",
+  "not-root": "only root can give services users of their own",
+  unmapped: "MODELPORT_SERVICE_USERS names users that this container does not have",
+  capabilities: "the platform is root without the rights to change users",
+} as const;
+
+/** What user code is held to here, and what is not to be had without a machine of its own for each instance. */
+const isolation = async (config: Config): Promise<DoctorFinding> => {
+  const { noUsers, cgroup, cgroupVersion, rlimits } = probeIsolation(config.dataDir, config.serviceUsers);
+  const held = [
+    noUsers === null ? "a user per service" : `the platform's user (${NO_USERS[noUsers]})`,
+    cgroup.length > 0
+      ? `${cgroup.join(", ")} by control groups v${cgroupVersion}`
+      : `no control groups${rlimits.length > 0 ? `, ${rlimits.join(" and ")} by limits of the process` : ""}`,
+  ];
+  const home =
+    noUsers === null ? unreachable({ uid: config.serviceUsers?.first ?? 0, gid: 0 }, [PYTHON_DIR]) : null;
+  if (home !== null) held.push(`but ${home}, so the platform's user stands in`);
+  const found = `${held.join("; ")}. A container per instance would add a file system and a network of its own`;
+  if (noUsers === null && home === null && cgroup.includes("memory") && cgroup.includes("pids"))
+    return ok(found);
+  return {
+    state: "warning",
+    found,
+    fix: "docs/user-code.md says what each part needs; run only packages you trust until then.",
+  };
+};
+
 export const createProbes = (config: Config): readonly DoctorProbe[] => [
   { name: "Node", run: node },
   { name: "Python", run: () => python(config) },
   { name: "pip", run: () => pip(config) },
   { name: "data directory", run: () => dataDirectory(config) },
   { name: "memory", run: memory },
+  { name: "isolation", run: () => isolation(config) },
   { name: "port", run: () => port(config) },
   { name: "certificate", run: () => certificate(config) },
 ];

@@ -25,7 +25,22 @@ def take_socket():
     floor = 1000 if limit == resource.RLIM_INFINITY or limit > 1024 else max(8, limit - 16)
     moved = fcntl.fcntl(_PROTOCOL_FD, fcntl.F_DUPFD_CLOEXEC, floor)
     os.close(_PROTOCOL_FD)
+    _close_others(moved)
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=moved)
+
+
+def _close_others(kept):
+    """What whoever started the platform left open for every program below it is nothing for user code."""
+    try:
+        found = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # a system without it
+        return
+    for fd in found:
+        if fd > 2 and fd != kept:
+            try:
+                os.close(fd)
+            except OSError:  # the list itself was open while it was read
+                pass
 
 
 def die_with(parent_pid):

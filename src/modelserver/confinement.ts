@@ -3,7 +3,7 @@
  * not read what the worker needs (an interpreter or a checkout below somebody's closed home) would only make the
  * instance fail: the platform's user stands in then, and the instance's log says why.
  */
-import { chownSync, readFileSync } from "node:fs";
+import { chmodSync, chownSync, readFileSync } from "node:fs";
 import type { Confinement, LaunchSpec } from "../core/launch.ts";
 import { unreachable } from "../telemetry/reach.ts";
 import { subgroupOf } from "../telemetry/control-groups.ts";
@@ -25,6 +25,7 @@ export const confine = (
         unreachable(user, [spec.python, spec.packageDir, paths.pythonDir, paths.workDir]));
   if (obstacle !== null) log(`warning: user code runs as the platform's own user: ${obstacle}`);
   const own = obstacle === null ? user : null;
+  chmodSync(paths.workDir, 0o700);
   if (own !== null) chownSync(paths.workDir, own.uid, own.gid);
   // The number of processes is counted per user: of the platform's it would count everything else as well.
   const { NPROC: processes, ...rlimits } = given.rlimits;

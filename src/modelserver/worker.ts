@@ -229,7 +229,7 @@ export const startWorkerWith =
 /** User code may have deleted its own directory. What it writes to itself is given to its user. */
 const prepareFiles = ({ workDir, faultFile, confinement }: WorkerStart): void => {
   const { user } = confinement;
-  const isNew = mkdirSync(workDir, { recursive: true }) !== undefined;
+  const isNew = mkdirSync(workDir, { recursive: true, mode: 0o700 }) !== undefined;
   rmSync(faultFile, { force: true });
   if (user === null) return;
   if (isNew) chownSync(workDir, user.uid, user.gid);

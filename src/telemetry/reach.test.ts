@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { unreachable } from "./reach.ts";
+import { closedOnTheWay, unreachable } from "./reach.ts";
 
 const SOMEBODY = { uid: 2_000_000_000, gid: 2_000_000_000 };
 let dir: string;
@@ -33,6 +33,12 @@ test("names what cannot be read itself", () => {
 
 test("leaves what is not there to those who need it", () => {
   expect(unreachable(SOMEBODY, [join(dir, "nothing")])).toBeNull();
+});
+
+test("finds the closed directory on the way to what is not made yet", () => {
+  expect(closedOnTheWay(SOMEBODY, join(dir, "home/data"))).toBeNull();
+  chmodSync(join(dir, "home"), 0o700);
+  expect(closedOnTheWay(SOMEBODY, join(dir, "home/data"))).toBe(join(dir, "home"));
 });
 
 test("counts the rights of the owner and of the group", () => {

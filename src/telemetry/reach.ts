@@ -2,7 +2,7 @@
  * Whether another user of this machine could read what is at a path, by the modes of everything on the way to it.
  * Access lists are not looked at: where they are what forbids it, the program itself fails and says so.
  */
-import { realpathSync, statSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 const ENTER = 0o1;
@@ -30,6 +30,12 @@ export const unreachable = (
   }
   return null;
 };
+
+/** The first directory on the way to a path, whether it exists yet or not, that this user cannot enter; null: none. */
+export const closedOnTheWay = (
+  user: { readonly uid: number; readonly gid: number },
+  path: string,
+): string | null => ancestors(path).find((one) => existsSync(one) && !may(user, one, ENTER)) ?? null;
 
 const may = (user: { uid: number; gid: number }, path: string, wanted: number): boolean => {
   const { mode, uid, gid } = statSync(path);
