@@ -124,7 +124,7 @@ class DeepLearningEngine(_OpenEngine):
     """Files and fields, or parsed JSON, go in; what comes out is the answer."""
 
     def _read(self, header, body):
-        return read_request(header["contentType"], header["query"], body)
+        return read_request(header, body)
 
     def _wrap(self, result, body):
         return encode_answer(result)

@@ -1,23 +1,27 @@
 # coding: utf-8
-"""What `_preprocess` of a deep-learning service is given: files, text fields and query parameters, or parsed JSON."""
+"""What `_preprocess` of a deep-learning service is given: files, text fields and query parameters, or parsed JSON.
+
+The front has cut a multipart body into its parts (src/modelserver/multipart.ts); here they become what scripts iterate.
+"""
 import collections
 import io
 import json
 import os
+import re
 import urllib.parse
 
-from modelport_worker import multipart
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([\w.:\-]+)', re.I)
 
 
 class InputError(ValueError):
     """The request cannot be turned into what `_preprocess` takes; the message says why."""
 
 
-def read_request(content_type, query, body):
+def read_request(header, body):
     """`data` of one request. Names in the body win over query parameters of the same name."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        data = _form(content_type, body)
+    content_type, query = header["contentType"], header["query"]
+    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
+        data = _form(header["parts"], body)
     elif not body and query:
         data = collections.OrderedDict()
     else:
@@ -32,26 +36,28 @@ def read_request(content_type, query, body):
     return data
 
 
-def _form(content_type, body):
+def _form(parts, body):
     """Name -> OrderedDict(file name -> BytesIO) for files, name -> str for text fields, in the order of the body."""
-    try:
-        parts = multipart.parse(body, multipart.boundary_of(content_type))
-    except multipart.MultipartError as error:
-        raise InputError("the multipart body cannot be read: %s" % error)
     data = collections.OrderedDict()
+    at = 0
     for part in parts:
-        if part.filename is None:
-            if isinstance(data.get(part.name), dict):
-                raise InputError("the field %r holds both files and text" % part.name)
+        name, filename = part["name"], part.get("filename")
+        content = body[at : at + part["size"]]
+        at += part["size"]
+        if filename == "" and not content:
+            continue  # a browser's file input in which nothing was chosen
+        if isinstance(data.get(name), str if filename is not None else dict):
+            raise InputError("the field %r holds both files and text" % name)
+        if filename is None:
+            charset = _CHARSET.search(part.get("contentType", ""))
+            charset = charset.group(1) if charset else "utf-8"
             try:
-                data[part.name] = part.content.decode(part.charset)
+                data[name] = content.decode(charset)
             except (ValueError, LookupError):
-                raise InputError("the text field %r is not %s; a file needs a filename" % (part.name, part.charset))
-        elif part.filename or part.content:  # neither: a browser's file input in which nothing was chosen
-            files = data.setdefault(part.name, collections.OrderedDict())
-            if isinstance(files, str):
-                raise InputError("the field %r holds both files and text" % part.name)
-            files[_free_name(part.filename, files)] = io.BytesIO(part.content)
+                raise InputError("the text field %r is not %s; a file needs a filename" % (name, charset))
+        else:
+            files = data.setdefault(name, collections.OrderedDict())
+            files[_free_name(filename, files)] = io.BytesIO(content)
     return data
 
 

@@ -2,6 +2,8 @@
  * What callers get on the wire (contracts/model-service-runtime.md §3): status and body for each outcome of a
  * prediction, by the kind of engine. Pure.
  */
+import { requestForm } from "../core/engines.ts";
+import type { EngineName } from "../core/engines.ts";
 import type { JobOutcome } from "./pool.ts";
 
 export interface WireAnswer {
@@ -36,11 +38,10 @@ const DEEP: Dialect = {
   },
   body: (info) => ({ words_result: {}, ...(info === null ? {} : { error_info: info }) }),
 };
-const MACHINE_ENGINES: ReadonlySet<string> = new Set(["Scikit_Learn", "XGBoost", "Spark_MLlib"]);
 
 /** `errorInfo`: whether callers see tracebacks; without it they see the exception's class and message. */
-export const wireAnswer = (outcome: JobOutcome, errorInfo: boolean, engine: string): WireAnswer => {
-  const dialect = MACHINE_ENGINES.has(engine) ? MACHINE : DEEP;
+export const wireAnswer = (outcome: JobOutcome, errorInfo: boolean, engine: EngineName): WireAnswer => {
+  const dialect = requestForm(engine) === "raw" ? MACHINE : DEEP;
   // What user code raised goes to callers of machine-learning engines only; what the platform has to say, to all.
   const raised = (status: number, kind: Failed, info: string): WireAnswer =>
     failure(status, kind, dialect === MACHINE ? info : null);
@@ -84,6 +85,12 @@ export const wireAnswer = (outcome: JobOutcome, errorInfo: boolean, engine: stri
   }
   throw new TypeError("unknown outcome");
 };
+
+/** The answer to a form that breaks the rules; only deep-learning engines take forms. */
+export const malformedInput = (): { readonly status: number; readonly body: string } => ({
+  status: DEEP.inputStatus,
+  body: JSON.stringify({ ...DEEP.texts.input, ...DEEP.body(null) }),
+});
 
 /** Answers that are not predictions: wrong path, wrong method, too large. */
 export const plainError = (msg: string, errorInfo: string): string =>

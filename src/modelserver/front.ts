@@ -9,7 +9,12 @@ import type { HealthAnswer } from "../core/launch.ts";
 import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
 import { plainError, wireAnswer } from "./answers.ts";
 import { EventStream, takesEvents } from "./event-stream.ts";
+import { requestForm } from "../core/engines.ts";
+import type { EngineName, RequestForm } from "../core/engines.ts";
+import { malformedInput, plainError, wireAnswer } from "./answers.ts";
 import type { StepTimes } from "./measures.ts";
+import { readMultipart } from "./multipart.ts";
+import type { Multipart } from "./multipart.ts";
 import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
 import type { Timers } from "./timers.ts";
 
@@ -18,13 +23,15 @@ export interface FrontDeps {
   readonly tracer: Tracer;
   readonly clock: Clock;
   readonly timers: Timers;
+  /** Writes a line to the instance's log. */
+  readonly log: (text: string) => void;
 }
 
 export interface FrontOptions {
   readonly predictTimeoutMs: number;
   readonly errorInfo: boolean;
-  /** Whose dialect errors are told in. */
-  readonly engine: string;
+  /** How its services take requests, and whose dialect errors are told in. */
+  readonly engine: EngineName;
   readonly instanceId: string;
   readonly modelVersion: string;
   readonly serviceId?: string;
@@ -44,6 +51,7 @@ export class Front {
   readonly #deps: FrontDeps;
   readonly #options: FrontOptions;
   readonly #spanAttributes: SpanAttributes;
+  readonly #form: RequestForm;
   #draining = false;
   #open = 0;
   #whenClosed: (() => void) | null = null;
@@ -51,6 +59,7 @@ export class Front {
   constructor(deps: FrontDeps, options: FrontOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#form = requestForm(options.engine);
     this.#spanAttributes = {
       "modelport.service": options.serviceId ?? "",
       "modelport.version": options.modelVersion,
@@ -140,13 +149,21 @@ export class Front {
     });
     const events = takesEvents(req.headers.accept) ? new EventStream(res) : null;
     req.on("end", () => {
+      const contentType = req.headers["content-type"] ?? "";
+      const form = this.#form === "fields" ? readForm(contentType, body) : null;
+      if (form?.ok === false) {
+        this.#deps.log(`a request was refused: its multipart body cannot be read: ${form.reason}`);
+        const { status, body: text } = malformedInput();
+        return refuse(req, res, status, text);
+      }
       callerGone = this.#deps.pool.submit(
         {
-          contentType: req.headers["content-type"] ?? "",
+          // The boundary has done its work.
+          contentType: form === null ? contentType : "multipart/form-data",
           query,
-          parts: [{ name: "", size: bodyBytes }],
-          body,
-          bodyBytes,
+          parts: form?.parts ?? [{ name: "", size: bodyBytes }],
+          body: form?.contents ?? body,
+          bodyBytes: form === null ? bodyBytes : form.parts.reduce((sum, part) => sum + part.size, 0),
           deadlineMs: Math.max(0, limitMs - (this.#deps.clock.monotonicMs() - arrivedAt)),
           items: events,
         },
@@ -209,6 +226,12 @@ const deadlineMs = (header: string | string[] | undefined, limitMs: number): num
   if (typeof header !== "string" || !/^\d{1,9}$/.test(header)) return limitMs;
   return Math.min(Number(header), limitMs) + CALLER_FIRST_MS;
 };
+
+/** The parts of a form; null for anything else, which is then not copied into one piece. */
+const readForm = (contentType: string, body: readonly Buffer[]): Multipart | null =>
+  /^\s*multipart\/form-data\b/i.test(contentType)
+    ? readMultipart(contentType, body.length === 1 && body[0] !== undefined ? body[0] : Buffer.concat(body))
+    : null;
 
 /** Answers without reading the body any further than node must. */
 const refuse = (req: IncomingMessage, res: ServerResponse, status: number, body: string): void => {

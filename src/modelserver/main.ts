@@ -62,7 +62,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
       }),
     },
   );
-  const front = new Front({ pool, tracer, clock: systemClock, timers: systemTimers }, spec);
+  const front = new Front({ pool, tracer, clock: systemClock, timers: systemTimers, log }, spec);
 
   const end = async (): Promise<void> => {
     log("ending: no new connections, predictions in flight finish");

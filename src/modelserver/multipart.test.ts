@@ -68,10 +68,11 @@ test.each([
     form("--xYz", DISPOSITION, "Content-Transfer-Encoding: base64", "", "1", "--xYz--"),
     TYPE,
   ],
+  ["control characters", form("--xYz", `${DISPOSITION}; filename="\u0001"`, "", "1", "--xYz--"), TYPE],
   ["other bytes", form("--xYzz", DISPOSITION, "", "1", "--xYz--"), TYPE],
   [
-    "more than 1000 parts",
-    form(...Array<string>(1001).fill(`--xYz\r\n${DISPOSITION.slice(0, 47)}\r\n\r\n1`), "--xYz--"),
+    "more than 500 parts",
+    form(...Array<string>(501).fill(`--xYz\r\n${DISPOSITION.slice(0, 47)}\r\n\r\n1`), "--xYz--"),
     TYPE,
   ],
 ])("refuses a form with the reason: %s", (text, body, type) => {
