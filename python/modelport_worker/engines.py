@@ -29,7 +29,7 @@ ENGINES = {
     "MindSpore": Engine(DEEP, "model_service.model_service", "SingleNodeService", 2,
                         ("file", "*.mindir", "*.ckpt", "*.om", "*.air"), None),
     "Caffe": Engine(DEEP, "model_service.caffe_model_service", "CaffeBaseService", 2,
-                    ("folder", "*.caffemodel"), None),
+                    ("folder", "*.caffemodel"), "modelport_worker.compat.caffe"),
     "MXNet": Engine(DEEP, "mms.model_service.mxnet_model_service", "MXNetBaseService", 2,
                     ("folder", "*-symbol.json"), None),
     "Spark_MLlib": Engine(MACHINE, "model_service.spark_model_service", "SparkServingBaseService", 1,

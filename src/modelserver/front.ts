@@ -5,12 +5,11 @@
 import { Server as NetServer } from "node:net";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
-import type { HealthAnswer } from "../core/launch.ts";
-import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
-import { plainError, wireAnswer } from "./answers.ts";
-import { EventStream, takesEvents } from "./event-stream.ts";
 import { requestForm } from "../core/engines.ts";
 import type { EngineName, RequestForm } from "../core/engines.ts";
+import type { HealthAnswer } from "../core/launch.ts";
+import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
+import { EventStream, takesEvents } from "./event-stream.ts";
 import { malformedInput, plainError, wireAnswer } from "./answers.ts";
 import type { StepTimes } from "./measures.ts";
 import { readMultipart } from "./multipart.ts";
