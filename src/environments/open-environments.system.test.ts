@@ -193,7 +193,7 @@ describe("environments", () => {
     expect(ready(other).key).not.toBe(first.key);
   });
 
-  test("builds one set once for all its callers, and reclaims what is unused", async () => {
+  test("builds one set once for all its callers, and reclaims what is unused and nobody holds", async () => {
     const here = await open();
     const there = await open();
     const outcomes = await Promise.all(
@@ -206,6 +206,9 @@ describe("environments", () => {
     expect(await here.reclaim(new Set())).toEqual([]);
     const later = await open();
     expect(await later.reclaim(new Set([key]))).toEqual([]);
+    const letGo = await here.hold(key);
+    expect(await later.reclaim(new Set())).toEqual([]);
+    await letGo();
     expect(await later.reclaim(new Set())).toEqual([key]);
     expect(await later.python(key)).toBeNull();
   });
