@@ -10,7 +10,7 @@ import type { DoctorFinding, DoctorProbe } from "./cli/platform-control.ts";
 import type { Config } from "./config.ts";
 import { readCertificate } from "./gateway/certificate.ts";
 import { systemClock } from "./telemetry/clock.ts";
-import { unreachable } from "./telemetry/reach.ts";
+import { closedOnTheWay } from "./telemetry/reach.ts";
 import { OLDEST_PYTHON_MINOR } from "./core/engines.ts";
 import { probeIsolation } from "./runners/process/isolation.ts";
 import { runningState } from "./supervise.ts";
@@ -154,6 +154,22 @@ const NO_USERS = {
   capabilities: "the platform is root without the rights to change users",
 } as const;
 
+/** The closed directory that a service's user would have to pass to the worker, its files or its interpreter. */
+const whatStandsInTheWay = async (config: Config): Promise<string | null> => {
+  const number = config.serviceUsers?.first ?? 0;
+  const interpreter = await run(config.python ?? "python3", ["-c", "import sys; print(sys.executable)"], {
+    timeout: 20_000,
+  }).then(
+    ({ stdout }) => [stdout.trim()],
+    () => [],
+  );
+  for (const path of [config.dataDir, PYTHON_DIR, ...interpreter]) {
+    const closed = closedOnTheWay({ uid: number, gid: number }, path);
+    if (closed !== null && closed !== config.dataDir) return `${closed}, where ${path} is`;
+  }
+  return null;
+};
+
 /** What user code is held to here, and what is not to be had without a machine of its own for each instance. */
 const isolation = async (config: Config): Promise<DoctorFinding> => {
   const { noUsers, cgroup, cgroupVersion, rlimits } = probeIsolation(config.dataDir, config.serviceUsers);
@@ -163,11 +179,10 @@ const isolation = async (config: Config): Promise<DoctorFinding> => {
       ? `${cgroup.join(", ")} by control groups v${cgroupVersion}`
       : `no control groups${rlimits.length > 0 ? `, ${rlimits.join(" and ")} by limits of the process` : ""}`,
   ];
-  const home =
-    noUsers === null ? unreachable({ uid: config.serviceUsers?.first ?? 0, gid: 0 }, [PYTHON_DIR]) : null;
-  if (home !== null) held.push(`but ${home}, so the platform's user stands in`);
+  const obstacle = noUsers === null ? await whatStandsInTheWay(config) : null;
+  if (obstacle !== null) held.push(`but it cannot enter ${obstacle}, so the platform's user stands in`);
   const found = `${held.join("; ")}. A container per instance would add a file system and a network of its own`;
-  if (noUsers === null && home === null && cgroup.includes("memory") && cgroup.includes("pids"))
+  if (noUsers === null && obstacle === null && cgroup.includes("memory") && cgroup.includes("pids"))
     return ok(found);
   return {
     state: "warning",

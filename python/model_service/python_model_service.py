@@ -29,10 +29,7 @@ class XgSklServingBaseService(BaseService):
 
     def load_default_model(self):
         """Loads the model file with joblib or, failing that, as an XGBoost Booster. Returns rows -> predictions."""
-        try:
-            import joblib
-        except ImportError:
-            joblib = None
+        joblib = _joblib()
         if joblib is None:
             reason = "joblib is not installed"
         else:
@@ -56,6 +53,22 @@ class XgSklServingBaseService(BaseService):
             )
         self._default_model = _predictor(booster)
         return self._default_model
+
+
+def _joblib():
+    """The joblib that scikit-learn itself writes models with: old releases bring their own, which others cannot read."""
+    try:
+        from sklearn.externals import joblib
+
+        return joblib
+    except ImportError:
+        pass
+    try:
+        import joblib
+
+        return joblib
+    except ImportError:
+        return None
 
 
 def _predictor(model):

@@ -132,12 +132,11 @@ describe("user code", () => {
     const { noUsers } = openIsolation(dataDir, USERS).facts;
     if (noUsers !== null || python === null)
       return context.skip(`no own users here: ${noUsers ?? "no /usr/bin/python3"}`);
-    const opened = await open();
-    await opened.apply(group("one", "service-1", python));
-    await opened.apply(group("two", "service-2", python));
-    await opened.apply(group("three", "service-1", python));
-    const running = runner as Runner;
-    const [one, two, three] = await Promise.all(["one", "two", "three"].map((id) => urlOf(running, id)));
+    const platform = await open();
+    await platform.apply(group("one", "service-1", python));
+    await platform.apply(group("two", "service-2", python));
+    await platform.apply(group("three", "service-1", python));
+    const [one, two, three] = await Promise.all(["one", "two", "three"].map((id) => urlOf(platform, id)));
     const read = (path: string): string => `open(${JSON.stringify(join(dataDir, path))}).read()`;
     const seen = await ask(one ?? "", {
       ids: "[os.getresuid(), os.getresgid(), os.getgroups()]",
@@ -189,9 +188,9 @@ describe("user code", () => {
     const python = join(closed, "python");
     writeFileSync(python, `#!/bin/sh\nexec ${await plainPython()} "$@"\n`, { mode: 0o755 });
     chmodSync(closed, 0o700);
-    const opened = await open();
-    await opened.apply(group("one", "service-1", python));
-    const seen = await ask(await urlOf(runner as Runner, "one"), { uid: "os.getuid()" });
+    const platform = await open();
+    await platform.apply(group("one", "service-1", python));
+    const seen = await ask(await urlOf(platform, "one"), { uid: "os.getuid()" });
     expect(seen).toEqual({ uid: process.getuid?.() });
     expect(readFileSync(join(dataDir, "logs/one/one-1.log"), "utf8")).toContain(`cannot enter ${closed}`);
   });
@@ -201,9 +200,9 @@ describe("user code", () => {
     if (!isolation.facts.cgroup.includes("memory"))
       return context.skip("this machine lets us make no control groups");
     isolation.close();
-    const opened = await open();
-    await opened.apply(group("one", "service-1", sharedPython() ?? (await plainPython())));
-    await urlOf(runner as Runner, "one");
+    const platform = await open();
+    await platform.apply(group("one", "service-1", sharedPython() ?? (await plainPython())));
+    await urlOf(platform, "one");
     const spec = JSON.parse(readFileSync(join(dataDir, "instances/one/1/spec.json"), "utf8")) as {
       confinement: { cgroups: string[] };
     };
@@ -212,7 +211,7 @@ describe("user code", () => {
       .filter(existsSync);
     expect(limits.map((file) => readFileSync(file, "utf8").trim())).toEqual([String(500 * 1024 * 1024)]);
     for (const one of spec.confinement.cgroups) expect(membersOf([join(one, "w1")])).toHaveLength(1);
-    await opened.remove("one" as GroupId);
+    await platform.remove("one" as GroupId);
     await until("the groups to be gone", () => !spec.confinement.cgroups.some(existsSync));
   });
 });
