@@ -151,6 +151,8 @@ export const startControl = async (
     root: at("environments"),
     tools: at("tools"),
     machinePython: config.python,
+    fetchPython: config.fetchPython,
+    torchCpuIndex: config.torchCpuIndex,
     environment: config.toolEnvironment,
     clock,
     logger,

@@ -28,6 +28,8 @@ const open = (over: Partial<Parameters<typeof openEnvironments>[0]> = {}) =>
     root,
     tools,
     machinePython: null,
+    fetchPython: false,
+    torchCpuIndex: false,
     environment: toolEnvironment,
     clock: systemClock,
     logger: createLogger("test", "silent"),
@@ -42,6 +44,7 @@ const request = (
   runtime: null,
   dependencies,
   wheels: [],
+  code: { dir: "/", files: [] },
   strict: false,
   ...over,
 });
@@ -220,7 +223,7 @@ import { openEnvironments } from ${JSON.stringify(join(import.meta.dirname, "ope
 import { systemClock } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/clock.ts"))};
 import { createLogger } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/logger.ts"))};
 const input = JSON.parse(process.argv[2]);
-const environments = await openEnvironments({ ...input, machinePython: null, clock: systemClock, logger: createLogger("test", "silent") });
+const environments = await openEnvironments({ ...input, machinePython: null, fetchPython: false, torchCpuIndex: false, clock: systemClock, logger: createLogger("test", "silent") });
 await environments.ensure(input.request, (line) => process.stdout.write(line + "\\n"), new AbortController().signal);
 `,
     );
