@@ -234,6 +234,7 @@ export const startControl = async (
     logger,
     keys,
     instanceLogs: instanceLogsOf(runner),
+    runtimes: () => environments.runtimes(),
     metrics: async () => {
       const out = new Exposition();
       processMetrics.render(out);

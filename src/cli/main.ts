@@ -13,6 +13,7 @@ import type { CliIo } from "./io.ts";
 import { addModelCommands } from "./model.ts";
 import { addObsCommands } from "./obs.ts";
 import { addPlatformCommands } from "./platform.ts";
+import { addRuntimesCommand } from "./runtimes.ts";
 import { addServiceCommands } from "./service.ts";
 
 export type { CliIo } from "./io.ts";
@@ -53,6 +54,7 @@ const buildProgram = (io: CliIo): Command => {
   addDemoCommand(program, io);
   addPlatformCommands(program, io);
   addModelCommands(program, io);
+  addRuntimesCommand(program, io);
   addServiceCommands(program, io);
   addObsCommands(program, io);
   addIdentityCommands(program, io);
