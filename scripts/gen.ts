@@ -29,6 +29,7 @@ const openapi = async (): Promise<string> => {
     objects: unused as ApiDeps["objects"],
     instanceLogs: unused as ApiDeps["instanceLogs"],
     metrics: async () => "",
+    runtimes: async () => [],
     clock: systemClock,
     logger: createLogger("gen", "silent"),
     keys: { kid: "unused", ...generateKeyPairSync("ed25519") },

@@ -47,9 +47,13 @@ const schema = z.object({
     .regex(/^postgres(ql)?:\/\//, "must start with postgres://")
     .optional(),
   MODELPORT_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error"]).default("info"),
-  /** The interpreter environments are made with. Empty: the machine's python3. */
+  /** The only interpreter environments are made with. Empty: every Python of the machine, by what runtimes name. */
   MODELPORT_PYTHON: z.string().min(1).optional(),
-  /** True: a pin without a build for the interpreter refuses the import instead of the nearest release standing in. */
+  /** Whether a Python that a runtime names and the machine has not is fetched, where the network lets it. */
+  MODELPORT_FETCH_PYTHON: flag(true),
+  /** Whether torch comes from its vendor's index of CPU builds where there is no accelerator. */
+  MODELPORT_TORCH_CPU_INDEX: flag(true),
+  /** True: a runtime that is not here, or a pin without a build for the interpreter, refuses the import instead of the nearest release standing in. */
   MODELPORT_STRICT_DEPENDENCIES: flag(false),
   /** Users that the code of services runs as, one per service; where the platform runs as root. */
   MODELPORT_SERVICE_USERS: z
@@ -101,6 +105,8 @@ export interface Config {
   readonly databaseUrl: string | null;
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error";
   readonly python: string | null;
+  readonly fetchPython: boolean;
+  readonly torchCpuIndex: boolean;
   readonly strictDependencies: boolean;
   /** Null: user code runs as the platform's own user. */
   readonly serviceUsers: { readonly first: number; readonly last: number } | null;
@@ -128,7 +134,7 @@ export interface Config {
 
 /** Certificates, indexes, proxies and where to find programs: what builds need, and nothing that is a secret of ours. */
 const TOOL_VARIABLES =
-  /^(?:PATH|HOME|TMPDIR|TEMP|TMP|LANG|LC_ALL|SYSTEMROOT|USERPROFILE|LOCALAPPDATA|SSL_CERT_FILE|SSL_CERT_DIR|NETRC|(?:UV|PIP|PYENV)_\w+|(?:HTTPS?|ALL|NO)_PROXY)$/i;
+  /^(?:PATH|HOME|TMPDIR|TEMP|TMP|LANG|LC_ALL|SYSTEMROOT|USERPROFILE|LOCALAPPDATA|SSL_CERT_FILE|SSL_CERT_DIR|NETRC|XDG_DATA_HOME|(?:UV|PIP|PYENV)_\w+|(?:HTTPS?|ALL|NO)_PROXY)$/i;
 
 /** For instances: where programs are, the language, and what native libraries need on this processor. */
 const HOST_VARIABLES = /^(?:PATH|LANG|LC_ALL|LC_CTYPE|TZ|TMPDIR|OPENBLAS_CORETYPE|OPENBLAS_L2_SIZE)$/;
@@ -224,6 +230,8 @@ export const readConfig = (
       databaseUrl: e.MODELPORT_DATABASE_URL ?? null,
       logLevel: e.MODELPORT_LOG_LEVEL,
       python: e.MODELPORT_PYTHON ?? null,
+      fetchPython: e.MODELPORT_FETCH_PYTHON,
+      torchCpuIndex: e.MODELPORT_TORCH_CPU_INDEX,
       strictDependencies: e.MODELPORT_STRICT_DEPENDENCIES,
       serviceUsers: e.MODELPORT_SERVICE_USERS,
       workersPerInstance: e.MODELPORT_WORKERS_PER_INSTANCE,

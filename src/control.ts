@@ -152,6 +152,8 @@ export const startControl = async (
     root: at("environments"),
     tools: at("tools"),
     machinePython: config.python,
+    fetchPython: config.fetchPython,
+    torchCpuIndex: config.torchCpuIndex,
     environment: config.toolEnvironment,
     clock,
     logger,
@@ -233,6 +235,7 @@ export const startControl = async (
     logger,
     keys,
     instanceLogs: instanceLogsOf(runner),
+    runtimes: () => environments.runtimes(),
     metrics: async () => {
       const out = new Exposition();
       processMetrics.render(out);

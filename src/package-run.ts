@@ -95,6 +95,8 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       tools: join(config.dataDir, "tools"),
       machinePython: config.python,
       environment: config.toolEnvironment,
+      fetchPython: config.fetchPython,
+      torchCpuIndex: config.torchCpuIndex,
       clock,
       logger: createLogger("run", "silent"),
     });
@@ -130,6 +132,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
             })),
           ),
           wheels: found.layout.wheels.map((name) => join(found.dir, name)),
+          code: { dir: found.dir, files: found.code },
           strict: config.strictDependencies,
         },
         (line) => {

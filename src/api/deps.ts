@@ -1,6 +1,7 @@
 /** What the control API needs from the rest of the platform. Built once, in the composition root (src/control.ts). */
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../core/clock.ts";
+import type { RuntimeState } from "../core/runtimes.ts";
 import type { InstanceLogs } from "../core/instance-logs.ts";
 import type { Objects } from "../objects/objects.ts";
 import type { Store } from "../store/store.ts";
@@ -27,6 +28,8 @@ export interface ApiDeps {
   readonly logger: Logger;
   readonly keys: TokenKeys;
   readonly instanceLogs: InstanceLogs;
+  /** Every runtime of every engine and what becomes of it on the machine that builds environments. */
+  readonly runtimes: () => Promise<readonly RuntimeState[]>;
   /** Control's metrics in Prometheus' text form; the gateway adds them to its own at /metrics. */
   readonly metrics: () => Promise<string>;
   readonly settings: ApiSettings;

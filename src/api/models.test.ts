@@ -241,4 +241,20 @@ test("lists the engines that run here", async () => {
   expect(answer.body.engine_runtimes.map((r: { ai_engine: string }) => r.ai_engine)).toEqual([
     ...AVAILABLE_ENGINES,
   ]);
+  // Consistent with itself, and with the machine of the tests: 3.6 and 3.11 are here, 3.9 could be fetched.
+  for (const one of answer.body.engine_runtimes as {
+    runtimes: string[];
+    runtime_states: { runtime: string }[];
+  }[])
+    expect(one.runtime_states.map(({ runtime }) => runtime)).toEqual(one.runtimes);
+  const sklearn = answer.body.engine_runtimes.find(
+    (r: { ai_engine: string }) => r.ai_engine === "Scikit_Learn",
+  );
+  expect(sklearn.runtime_states).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ runtime: "python2.7", state: "replaced" }),
+      expect.objectContaining({ runtime: "python3.6", state: "here", release: "scikit-learn==0.18.1" }),
+      expect.objectContaining({ runtime: "python3.9", state: "fetchable" }),
+    ]),
+  );
 });

@@ -15,6 +15,7 @@ import { addModelCommands } from "./model.ts";
 import { addObsCommands } from "./obs.ts";
 import { addPlatformCommands } from "./platform.ts";
 import { addRunCommand } from "./run.ts";
+import { addRuntimesCommand } from "./runtimes.ts";
 import { addServiceCommands } from "./service.ts";
 
 export type { CliIo } from "./io.ts";
@@ -59,6 +60,7 @@ const buildProgram = (io: CliIo): Command => {
   addInitCommand(program, io);
   addRunCommand(program, io);
   addModelCommands(program, io);
+  addRuntimesCommand(program, io);
   addServiceCommands(program, io);
   addObsCommands(program, io);
   addIdentityCommands(program, io);

@@ -4,6 +4,7 @@
  */
 import type { EngineName } from "../core/engines.ts";
 import type { Problem } from "../core/errors.ts";
+import type { RuntimeState } from "../core/runtimes.ts";
 
 /** A package's own requirement (config.json table 4-7), in the order given. */
 export interface Dependency {
@@ -19,7 +20,9 @@ export interface EnvironmentRequest {
   readonly dependencies: readonly Dependency[];
   /** Absolute paths of the *.whl files in the package's folder; a dependency may name one (by file or by project). */
   readonly wheels: readonly string[];
-  /** True: a pin that has no build for the interpreter is refused. False: the nearest release that works stands in. */
+  /** The package's Python files, relative to its folder: looked at where the runtime is Python 2. */
+  readonly code: { readonly dir: string; readonly files: readonly string[] };
+  /** True: a pin that has no build for the interpreter is refused. False: the nearest release that works stands in. So for runtimes. */
   readonly strict: boolean;
 }
 
@@ -61,6 +64,8 @@ export interface Environments {
   ): Promise<EnvironmentOutcome>;
   /** The interpreter of an environment that was built before; null when it is gone. */
   python(key: string): Promise<string | null>;
+  /** Every runtime of every engine and what becomes of it on this machine. */
+  runtimes(): Promise<readonly RuntimeState[]>;
   /** Deletes environments that are not in `used` and unfinished leftovers of killed builds. Returns freed keys. */
   reclaim(used: ReadonlySet<string>): Promise<readonly string[]>;
 }

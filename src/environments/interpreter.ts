@@ -32,7 +32,7 @@ export interface Probed extends Interpreter {
   readonly implementation: string;
 }
 
-const INSTALL = "Install Python 3.9 or later, or set MODELPORT_PYTHON to its path.";
+const INSTALL = "Install Python 3.8 or later, or set MODELPORT_PYTHON to its path.";
 
 /** What a program says it is; null when it does not work or is no Python. */
 export const probeInterpreter = async (

@@ -11,12 +11,25 @@ import { createLogger } from "../telemetry/logger.ts";
 import type { Dependency, EnvironmentOutcome, EnvironmentRequest } from "./environments.ts";
 import { FakeClock } from "../../test/support/clock.ts";
 import { until } from "../../test/support/until.ts";
+import { runCommand } from "./command.ts";
+import { Interpreters } from "./interpreters.ts";
 import { openEnvironments } from "./open-environments.ts";
 import { isAlive, parseIdentity } from "../telemetry/process-identity.ts";
 
 const exec = promisify(execFile);
 const config = readConfig({ ...process.env, MODELPORT_DATA: undefined });
 const toolEnvironment = config.ok ? config.config.toolEnvironment : {};
+
+/** Without one the test of the real thing has nothing to run on; the stand-in is tested everywhere. */
+const has36 = (
+  await new Interpreters({
+    named: null,
+    environment: toolEnvironment,
+    fetched: "/nonexistent",
+    probe: (program, args) =>
+      runCommand(program, args, { cwd: "/", env: toolEnvironment, signal: new AbortController().signal }),
+  }).all()
+).some(({ minor }) => minor === 6);
 
 /** uv and its cache are fetched once for the file; environments are each test's own. */
 let tools = "";
@@ -28,6 +41,8 @@ const open = (over: Partial<Parameters<typeof openEnvironments>[0]> = {}) =>
     root,
     tools,
     machinePython: null,
+    fetchPython: false,
+    torchCpuIndex: false,
     environment: toolEnvironment,
     clock: systemClock,
     logger: createLogger("test", "silent"),
@@ -42,6 +57,7 @@ const request = (
   runtime: null,
   dependencies,
   wheels: [],
+  code: { dir: "/", files: [] },
   strict: false,
   ...over,
 });
@@ -99,7 +115,8 @@ afterEach(() => rm(join(root, ".."), { recursive: true, force: true }));
 
 describe("environments", () => {
   test("builds scikit-learn with the guide's impossible pins replaced, shows progress, and finds it again at once", async () => {
-    const environments = await open();
+    // The only interpreter: what stands in for 3.6 does not depend on what else this machine has.
+    const environments = await open({ machinePython: "python3" });
     const log: string[] = [];
     const pins = [pin("numpy", "1.15.0"), pin("Pillow", "5.2.0")];
     const first = ready(
@@ -115,10 +132,40 @@ describe("environments", () => {
       "1.2.2",
     );
 
-    const second = ready(await (await open()).ensure(request(pins), () => undefined, never));
+    const second = ready(
+      await (await open({ machinePython: "python3" })).ensure(request(pins), () => undefined, never),
+    );
     expect(second).toMatchObject({ key: first.key, reused: true, substitutions: first.substitutions });
     expect(await environments.python(first.key)).toBe(first.python);
     expect((await readdir(join(root, ".scratch"))).toSorted()).toEqual([]);
+  });
+
+  test.skipIf(!has36)(
+    "runs python3.6 on a real 3.6 with the release the guide names, where that is on the machine",
+    { timeout: 300_000 },
+    async () => {
+      const outcome = ready(
+        await (
+          await open()
+        ).ensure(request([], { runtime: "python3.6", strict: true }), () => undefined, never),
+      );
+      expect(outcome.warnings).toEqual([]);
+      expect(
+        await python(outcome.python, "import sys, sklearn; print(sys.version_info[:2], sklearn.__version__)"),
+      ).toBe("(3, 6) 0.18.1");
+    },
+  );
+
+  test("refuses Python 2 code by its lines", async () => {
+    const dir = join(root, "..", "package");
+    await mkdir(dir, { recursive: true });
+    await writeFile(join(dir, "customize_service.py"), 'import os\nprint "loading"\n');
+    const code = { dir, files: ["customize_service.py"] };
+    const outcome = refused(
+      await (await open()).ensure(request([], { runtime: "python2.7", code }), () => undefined, never),
+    );
+    expect(outcome.message).toContain('customize_service.py:2 is not Python 3: print "loading"');
+    expect(outcome.problems).toHaveLength(1);
   });
 
   test("refuses an impossible pin when strict, naming it and why", async () => {
@@ -223,7 +270,7 @@ import { openEnvironments } from ${JSON.stringify(join(import.meta.dirname, "ope
 import { systemClock } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/clock.ts"))};
 import { createLogger } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/logger.ts"))};
 const input = JSON.parse(process.argv[2]);
-const environments = await openEnvironments({ ...input, machinePython: null, clock: systemClock, logger: createLogger("test", "silent") });
+const environments = await openEnvironments({ ...input, machinePython: null, fetchPython: false, torchCpuIndex: false, clock: systemClock, logger: createLogger("test", "silent") });
 await environments.ensure(input.request, (line) => process.stdout.write(line + "\\n"), new AbortController().signal);
 `,
     );

@@ -16,22 +16,25 @@ import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import type { EngineSet } from "../core/engines.ts";
-import { chooseRuntime, runtimeNamed } from "../core/runtimes.ts";
+import { isPython2 } from "../core/runtimes.ts";
+import type { RuntimeState } from "../core/runtimes.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { identify, isAlive, parseIdentity, self, sendSignal } from "../telemetry/process-identity.ts";
 import { acquireBuildLock } from "./build-lock.ts";
 import { runCommand } from "./command.ts";
-import type { Finished } from "./command.ts";
 import type {
   EnvironmentOutcome,
   EnvironmentRequest,
   SharedEnvironments,
   Substitution,
 } from "./environments.ts";
+import { DISK_FULL, explainFailure, isDiskFull } from "./explain.ts";
 import type { Interpreter } from "./interpreter.ts";
-import { Interpreters } from "./interpreters.ts";
+import { hasAccelerator, hasDisplayLibraries, Machine } from "./machine.ts";
 import { planRequirements } from "./plan.ts";
-import { requirementOf } from "./requirements.ts";
+import type { Plan } from "./plan.ts";
+import { linesOfPython2 } from "./python2.ts";
+import { projectOf, requirementOf } from "./requirements.ts";
 import type { Requirement } from "./requirements.ts";
 import {
   UNREACHABLE_MESSAGE,
@@ -39,7 +42,6 @@ import {
   compileArguments,
   createCompile,
   installArguments,
-  isUnreachable,
   obtainUv,
 } from "./uv.ts";
 import type { Run } from "./uv.ts";
@@ -51,6 +53,10 @@ export interface EnvironmentsDeps {
   readonly tools: string;
   /** The interpreter to use; null: the machine's python3. */
   readonly machinePython: string | null;
+  /** Whether Pythons that runtimes name and this machine has not may be fetched. */
+  readonly fetchPython: boolean;
+  /** Whether torch comes from its vendor's index of CPU builds where there is no accelerator. */
+  readonly torchCpuIndex: boolean;
   /** The variables pip and uv get; see config.toolEnvironment. */
   readonly environment: Readonly<Record<string, string>>;
   readonly clock: Clock;
@@ -73,8 +79,8 @@ const SCRATCH = ".scratch";
 const LOG_LINES = 40;
 /** An environment handed out this long ago or less is not reclaimed: its version may not be recorded as using it yet. */
 const GRACE_MS = 60 * 60 * 1000;
-/** How long an interpreter may take to say what it is. */
-const PROBE_MS = 30_000;
+/** An index that was out of reach is not asked again for this long. */
+const TORCH_INDEX_AGAIN_MS = 3_600_000;
 
 const PYTHON = process.platform === "win32" ? join("Scripts", "python.exe") : join("bin", "python");
 
@@ -109,16 +115,13 @@ class DirectoryEnvironments implements SharedEnvironments {
   private readonly scratch: string;
   private readonly flights = new Map<string, Flight>();
   private readonly handedOut = new Map<string, number>();
-  private readonly interpreters: Interpreters;
+  private readonly machine: Machine;
+  /** When the vendor's index of torch was last found out of reach. */
+  private torchFailedAt: number | null = null;
 
   constructor(deps: EnvironmentsDeps) {
     this.deps = deps;
-    this.interpreters = new Interpreters({
-      named: deps.machinePython,
-      environment: deps.environment,
-      fetched: join(deps.tools, "pythons"),
-      probe: (program, args) => this.probe(program, args),
-    });
+    this.machine = new Machine(deps);
     this.scratch = join(deps.root, SCRATCH);
   }
 
@@ -129,11 +132,23 @@ class DirectoryEnvironments implements SharedEnvironments {
   ): Promise<EnvironmentOutcome> {
     const began = this.deps.clock.monotonicMs();
     signal.throwIfAborted();
-    const found = await this.stand(request);
+    const found = await this.machine.stand(request);
     if (!found.ok) return { kind: "refused", message: found.message, problems: [], logTail: "" };
     const { interpreter, set } = found;
+    if (found.runtime !== null && isPython2(found.runtime)) {
+      const problems = await linesOfPython2(
+        (program, args) => this.machine.probe(program, args),
+        interpreter.executable,
+        request.code,
+      );
+      if (problems.length > 0) {
+        const message = `Runtime ${found.runtime.name} is Python 2, which nothing here runs, and this code is not Python 3: ${problems.map(({ path, message: what }) => `${path} ${what}`).join("; ")}.`;
+        return { kind: "refused", message, problems, logTail: "" };
+      }
+    }
+    const host = { hasDisplay: await hasDisplayLibraries(), hasAccelerator: await hasAccelerator() };
     const named = request.dependencies.map((dependency) =>
-      requirementOf(dependency, request.wheels, (path) => pathToFileURL(path).href),
+      requirementOf(dependency, request.wheels, (path) => pathToFileURL(path).href, host),
     );
     const key = await this.keyOf(
       interpreter,
@@ -231,70 +246,6 @@ class DirectoryEnvironments implements SharedEnvironments {
       if (program !== null && isAlive(program)) sendSignal(program.pid, "SIGKILL", "group");
       await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       this.deps.logger.info({ name }, "removed an unfinished environment");
-    }
-  }
-
-  /** The interpreter and the engine's set that a package gets: those its runtime names, or what stands in for them. */
-  private async stand(
-    request: EnvironmentRequest,
-  ): Promise<
-    | { ok: true; interpreter: Interpreter; set: EngineSet; warnings: readonly string[] }
-    | { ok: false; message: string }
-  > {
-    const usual = await this.interpreters.usual();
-    if (!usual.ok) return usual;
-    const { engine } = request;
-    const runtime = request.runtime === null ? null : runtimeNamed(engine, request.runtime);
-    const mac = process.platform === "darwin";
-    const choose = (among: readonly Interpreter[]) =>
-      chooseRuntime(
-        engine,
-        runtime,
-        among.map(({ minor }) => minor),
-        usual.interpreter.minor,
-        { mac },
-      );
-    let among: readonly Interpreter[] = [usual.interpreter];
-    let standing = choose(among);
-    if (standing?.exact !== true) {
-      among = await this.interpreters.all();
-      standing = choose(among);
-    }
-    const interpreter = among.find(({ minor }) => minor === standing?.minor);
-    if (standing === null || interpreter === undefined) {
-      const versions = among.map(({ version }) => version).join(", ");
-      return { ok: false, message: `${engine} has no release for the Pythons of this machine: ${versions}.` };
-    }
-    const { set } = standing;
-    const what = `Python ${interpreter.version} with ${set.requirements[0] ?? engine}`;
-    if (!standing.exact && runtime !== null && request.strict)
-      return {
-        ok: false,
-        message: `Runtime ${runtime.name} is not available here, and nothing may stand in for it; ${what} would.`,
-      };
-    const warnings: string[] = [];
-    if (runtime !== null && (!standing.exact || runtime.python === null))
-      warnings.push(`Runtime ${runtime.name} is not available here; ${what} stands in for it.`);
-    if (!set.known)
-      warnings.push(
-        `Python ${interpreter.version} is newer than what ${engine} was tested with here; the newest releases are used.`,
-      );
-    return { ok: true, interpreter, set, warnings };
-  }
-
-  /** One that does not answer (a shim that waits for a lock, a network drive) counts as one that does not work. */
-  private async probe(program: string, args: readonly string[]): Promise<Finished> {
-    const { clock, environment } = this.deps;
-    const over = new AbortController();
-    const answered = new AbortController();
-    void clock.sleep(PROBE_MS, answered.signal).then(() => over.abort());
-    try {
-      return await runCommand(program, args, { cwd: "/", env: environment, signal: over.signal });
-    } catch (error) {
-      if (!over.signal.aborted) throw error;
-      return { code: null, stdout: "", stderr: "" };
-    } finally {
-      answered.abort();
     }
   }
 
@@ -416,7 +367,7 @@ class DirectoryEnvironments implements SharedEnvironments {
       const run = this.runner(work, signal);
       const tools = { tools: this.deps.tools, scratch: join(work, "tools"), run };
       // uv comes by the pip of the machine's own Python: those of old interpreters cannot fetch it.
-      const usual = await this.interpreters.usual();
+      const usual = await this.machine.usual();
       const uv = await obtainUv(tools, usual.ok ? usual.interpreter : interpreter, onLog);
       if (!uv.ok) return refused(uv.message);
       const venv = join(work, "env");
@@ -434,23 +385,31 @@ class DirectoryEnvironments implements SharedEnvironments {
           `An environment of ${interpreter.executable} could not be made: ${causeOf(made.stderr)}`,
         );
       const python = join(venv, PYTHON);
+      const asked = [...requirements.map((one) => one.asked), ...engine.requirements];
       onLog(`resolving ${[...engine.requirements, ...requirements.map(({ asked }) => asked)].join(", ")}`);
-      const compile = createCompile({
-        uv: uv.uv,
-        run,
-        python,
-        writeConstraints: async (lines) => {
-          const path = join(work, "constraints.txt");
-          await writeFile(path, `${lines.join("\n")}\n`);
-          return path;
-        },
-      });
-      const plan = await planRequirements(compile, {
-        engine: engine.requirements,
-        fromSource: engine.fromSource,
-        requirements,
-        strict: request.strict,
-      });
+      const planWith = (options: readonly string[]): Promise<Plan> =>
+        planRequirements(
+          createCompile({
+            uv: uv.uv,
+            run,
+            python,
+            options,
+            asked,
+            explain: explainFailure,
+            writeConstraints: async (lines) => {
+              const path = join(work, "constraints.txt");
+              await writeFile(path, `${lines.join("\n")}\n`);
+              return path;
+            },
+          }),
+          {
+            engine: engine.requirements,
+            fromSource: engine.fromSource,
+            requirements,
+            strict: request.strict,
+          },
+        );
+      const { plan, options, warnings } = await this.planTorch(engine, requirements, planWith, onLog);
       if (plan.kind === "refused") {
         onLog(plan.message);
         return refused(plan.message, plan.problems);
@@ -459,13 +418,12 @@ class DirectoryEnvironments implements SharedEnvironments {
         onLog(`${asked} is replaced by ${got}: ${reason}`);
       const list = join(work, "requirements.txt");
       await writeFile(list, `${plan.lines.join("\n")}\n`);
-      const install = installArguments(python, list, plan.fromSource, interpreter.minor);
+      const install = [...installArguments(python, list, plan.fromSource, interpreter.minor), ...options];
       const installed = await run(uv.uv, install, { onLine: onLog });
       if (installed.code !== 0)
         return refused(
-          isUnreachable(installed.stderr)
-            ? UNREACHABLE_MESSAGE
-            : `The dependencies could not be installed: ${causeOf(installed.stderr)}`,
+          explainFailure(installed.stderr, asked) ??
+            `The dependencies could not be installed: ${causeOf(installed.stderr)}`,
         );
       // What does not compile (files of Python 2 in old packages) is no failure: it is compiled when it is imported.
       const compileAll = compileArguments(interpreter.minor);
@@ -477,13 +435,55 @@ class DirectoryEnvironments implements SharedEnvironments {
         python: interpreter.version,
         lines: plan.lines,
         substitutions: plan.substitutions,
-        warnings: plan.warnings,
+        warnings: [...warnings, ...plan.warnings],
       };
       await this.publish(key, work, record, run);
       return { kind: "built", record, reused: false };
+    } catch (error) {
+      // Our own writes meet the full disk as well as uv's.
+      if (signal.aborted || !isDiskFull(String(error))) throw error;
+      return refused(`${DISK_FULL}.`);
     } finally {
       await rm(work, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }).finally(release);
     }
+  }
+
+  /**
+   * Plans with the vendor's index of CPU builds where torch is wanted and no accelerator is here: its wheels are a tenth of
+   * those on the package index. Where that index is out of reach, or has not what is asked for, without it.
+   */
+  private async planTorch(
+    engine: EngineSet,
+    requirements: readonly Requirement[],
+    planWith: (options: readonly string[]) => Promise<Plan>,
+    onLog: (line: string) => void,
+  ): Promise<{ plan: Plan; options: readonly string[]; warnings: readonly string[] }> {
+    const { clock, torchCpuIndex } = this.deps;
+    const wants = [...engine.requirements.map(projectOf), ...requirements.map(({ project }) => project)];
+    if (
+      !torchCpuIndex ||
+      process.platform !== "linux" ||
+      !wants.includes("torch") ||
+      (await hasAccelerator())
+    )
+      return { plan: await planWith([]), options: [], warnings: [] };
+    const failedAt = this.torchFailedAt;
+    if (failedAt === null || clock.monotonicMs() - failedAt > TORCH_INDEX_AGAIN_MS) {
+      const options = ["--torch-backend", "cpu"];
+      onLog("resolving with the index of torch's CPU builds");
+      const plan = await planWith(options);
+      if (plan.kind === "planned" && plan.substitutions.length === 0) return { plan, options, warnings: [] };
+      if (plan.kind === "refused" && plan.message === UNREACHABLE_MESSAGE)
+        this.torchFailedAt = clock.monotonicMs();
+    }
+    const warning =
+      "The index of torch's CPU builds cannot be reached or has not this release: torch comes from the package index with the libraries of its accelerators, up to 3 GB to download and 5 GB on the disk.";
+    onLog(warning);
+    return { plan: await planWith([]), options: [], warnings: [warning] };
+  }
+
+  runtimes(): Promise<readonly RuntimeState[]> {
+    return this.machine.states();
   }
 
   /** Makes a finished environment visible: its record in it, its content on the disk, one rename. */

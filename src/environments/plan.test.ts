@@ -105,9 +105,10 @@ const index = () => {
   return { asked, compile };
 };
 
+const HOST = { hasDisplay: true, hasAccelerator: false };
 const SKLEARN = ["scikit-learn==1.2.2", "numpy<1.24"];
 const need = (name: string, version: string | null = null, restraint: Dependency["restraint"] = "EXACT") =>
-  requirementOf({ name, version, restraint: version === null ? null : restraint }, [], (path) => path)
+  requirementOf({ name, version, restraint: version === null ? null : restraint }, [], (path) => path, HOST)
     .requirement;
 const plan = (
   requirements: ReturnType<typeof need>[],
@@ -232,6 +233,7 @@ describe("requirements", () => {
         { name, version, restraint: version === null ? null : "EXACT" },
         wheels,
         (path) => `file://${path}`,
+        HOST,
       ).requirement.line;
     expect(line("our_tool-1.0-py3-none-any.whl")).toBe("our-tool @ file:///p/our_tool-1.0-py3-none-any.whl");
     expect(line("Our.Tool", "1.0")).toContain("file://");
@@ -245,9 +247,27 @@ describe("requirements", () => {
       { name: "sklearn", version: "0.0", restraint: "EXACT" },
       [],
       (path) => path,
+      HOST,
     );
     expect(requirement.line).toBe("scikit-learn");
     expect(warning).toContain("scikit-learn");
+  });
+
+  test.each([
+    ["opencv-python", { hasDisplay: false, hasAccelerator: false }, "opencv-python-headless==1.0"],
+    [
+      "opencv_contrib_python",
+      { hasDisplay: false, hasAccelerator: false },
+      "opencv-contrib-python-headless==1.0",
+    ],
+    ["opencv-python", { hasDisplay: true, hasAccelerator: false }, "opencv-python==1.0"],
+    ["tensorflow-gpu", { hasDisplay: true, hasAccelerator: false }, "tensorflow==1.0"],
+    ["tensorflow-gpu", { hasDisplay: true, hasAccelerator: true }, "tensorflow-gpu==1.0"],
+  ])("take what works on this machine for %s", (name, host, line) => {
+    const found = requirementOf({ name, version: "1.0", restraint: "EXACT" }, [], (path) => path, host);
+    expect(found.requirement.line).toBe(line);
+    expect(found.requirement.asked).toBe(`${name}==1.0`);
+    expect(found.warning === null).toBe(line.startsWith(`${name}==`));
   });
 });
 

@@ -49,6 +49,13 @@ const refuse = (requirement: Requirement, reason: string, fix: string): never =>
   ]);
 };
 
+/** Projects with the same modules: the light one that engines bring, the plain one that packages ask for. */
+const TWINS = [
+  ["xgboost-cpu", "xgboost"],
+  ["tensorflow-cpu", "tensorflow"],
+  ["opencv-python-headless", "opencv-python"],
+] as const;
+
 class Planner {
   private readonly compile: (input: CompileInput) => Promise<Compiled>;
   private readonly input: PlanInput;
@@ -89,7 +96,7 @@ class Planner {
   }
 
   async run(): Promise<Plan> {
-    const { engine, requirements } = await this.oneXgboost();
+    const { engine, requirements } = await this.oneOfTwins();
     const all = requirements.map(({ line }) => line);
     const together = await this.ask({ requirements: [...engine, ...all] });
     let state: State = { engine, accepted: all, fromSource: [], lines: together ?? [] };
@@ -113,21 +120,20 @@ class Planner {
    * The engine brings `xgboost-cpu`, packages ask for `xgboost`: the same module, and side by side they would overwrite
    * each other's files. The light one is taken in the version asked for where there is one, else the asked one alone.
    */
-  private async oneXgboost(): Promise<Pick<PlanInput, "engine" | "requirements">> {
-    const { engine, requirements } = this.input;
-    const asked = requirements.find(({ project, isWheel }) => project === "xgboost" && !isWheel);
-    const light = engine.find((line) => projectOf(line) === "xgboost-cpu");
-    if (light === undefined || !requirements.some(({ project }) => project === "xgboost"))
-      return { engine, requirements };
-    const line = asked?.line.replace(/^[A-Za-z0-9._-]+/, "xgboost-cpu");
-    if (asked !== undefined && line !== undefined && (await this.ask({ requirements: [line] })) !== null)
-      return {
-        engine,
-        requirements: requirements.map((one) =>
-          one === asked ? { ...one, line, project: "xgboost-cpu" } : one,
-        ),
-      };
-    return { engine: engine.filter((one) => one !== light), requirements };
+  private async oneOfTwins(): Promise<Pick<PlanInput, "engine" | "requirements">> {
+    let { engine, requirements } = this.input;
+    for (const [lightName, plainName] of TWINS) {
+      const light = engine.find((line) => projectOf(line) === lightName);
+      if (light === undefined || !requirements.some(({ project }) => project === plainName)) continue;
+      const asked = requirements.find(({ project, isWheel }) => project === plainName && !isWheel);
+      const line = asked?.line.replace(/^[A-Za-z0-9._-]+/, lightName);
+      if (asked !== undefined && line !== undefined && (await this.ask({ requirements: [line] })) !== null)
+        requirements = requirements.map((one) =>
+          one === asked ? { ...one, line, project: lightName } : one,
+        );
+      else engine = engine.filter((one) => one !== light);
+    }
+    return { engine, requirements };
   }
 
   /** Finds a place for one requirement, or throws the refusal. */

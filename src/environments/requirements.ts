@@ -37,14 +37,35 @@ export const parseWheel = (file: string): { project: string; version: string } |
 
 const OPERATORS = { EXACT: "==", ATLEAST: ">=", ATMOST: "<=" } as const;
 
-/** Names under which people ask for a project that has another one on the index. */
-const OTHER_NAMES: Readonly<Record<string, string>> = { sklearn: "scikit-learn" };
+/** What decides about names on this machine. */
+export interface Host {
+  readonly hasDisplay: boolean;
+  readonly hasAccelerator: boolean;
+}
+
+/** The project to take for one that was renamed, or that does not work here; why, for the user. */
+const otherName = (project: string, host: Host): { name: string; why: string } | null => {
+  if (project === "sklearn")
+    return { name: "scikit-learn", why: "is called scikit-learn on the package index" };
+  if (/^opencv(?:-contrib)?-python$/.test(project) && !host.hasDisplay)
+    return {
+      name: `${project}-headless`,
+      why: `needs the libraries of a display, which this machine has not; ${project}-headless is taken instead`,
+    };
+  if (project === "tensorflow-gpu" && !host.hasAccelerator)
+    return {
+      name: "tensorflow",
+      why: "is for accelerators, and there is none here; tensorflow is taken instead",
+    };
+  return null;
+};
 
 /** The line a dependency becomes; a wheel of the package goes before the index. */
 export const requirementOf = (
   dependency: Dependency,
   wheels: readonly string[],
   fileUrl: (path: string) => string,
+  host: Host,
 ): { requirement: Requirement; warning: string | null } => {
   const written = dependency.name.trim();
   const specifier =
@@ -77,20 +98,20 @@ export const requirementOf = (
     };
   }
   const project = projectOf(written);
-  const other = Object.hasOwn(OTHER_NAMES, project) ? OTHER_NAMES[project] : undefined;
+  const other = otherName(project, host);
   // The stand-in `sklearn` on the index only ever had versions 0.0.*, which say nothing.
-  const bare = other !== undefined && (dependency.version?.startsWith("0.0") ?? true);
-  const line = other === undefined ? `${written}${specifier}` : `${other}${bare ? "" : specifier}`;
+  const bare = project === "sklearn" && (dependency.version?.startsWith("0.0") ?? true);
+  const line = other === null ? `${written}${specifier}` : `${other.name}${bare ? "" : specifier}`;
   return {
     requirement: {
       asked: `${written}${specifier}`,
-      project: other ?? project,
+      project: other?.name ?? project,
       line,
       version: bare ? null : dependency.version,
       restraint: bare ? null : dependency.restraint,
       isWheel: false,
     },
-    warning: other === undefined ? null : `Dependency ${written} is called ${other} on the package index.`,
+    warning: other === null ? null : `Dependency ${written} ${other.why}.`,
   };
 };
 

@@ -135,6 +135,12 @@ export const createCompile =
     uv: string;
     run: Run;
     python: string;
+    /** Further arguments: another index. */
+    options: readonly string[];
+    /** What is asked for, as written: failures name it. */
+    asked: readonly string[];
+    /** A sentence for a failed build of a source package, which resolving may need. */
+    explain: (log: string, asked: readonly string[]) => string | null;
     writeConstraints: (lines: readonly string[]) => Promise<string>;
   }) =>
   async (input: CompileInput): Promise<Compiled> => {
@@ -158,10 +164,18 @@ export const createCompile =
         "--quiet",
         ...constraints,
         ...(input.lowest ? ["--resolution", "lowest-direct"] : []),
+        ...deps.options,
       ],
       { input: `${input.requirements.join("\n")}\n` },
     );
-    if (code !== 0) return { ok: false, reason: causeOf(stderr), unreachable: isUnreachable(stderr) };
+    if (code !== 0) {
+      const isBuild = /Failed to build/.test(stderr);
+      return {
+        ok: false,
+        reason: (isBuild ? deps.explain(stderr, deps.asked) : null) ?? causeOf(stderr),
+        unreachable: !isBuild && isUnreachable(stderr),
+      };
+    }
     return {
       ok: true,
       lines: stdout.split("\n").filter((line) => line.trim() !== "" && !line.startsWith("#")),

@@ -64,6 +64,7 @@ const environments: Environments = {
   },
   python: () => Promise.resolve(null),
   reclaim: () => Promise.resolve([]),
+  runtimes: () => Promise.resolve([]),
 };
 
 const start = async (): Promise<void> => {

@@ -115,6 +115,12 @@ const buildEnvironment = async (
         })),
       ),
       wheels: checked.layout.wheels.map((name) => join(dir, name)),
+      code: {
+        dir,
+        files: checked.files
+          .filter(({ path, kind }) => kind === "file" && path.endsWith(".py"))
+          .map(({ path }) => path),
+      },
       strict: deps.settings.strictDependencies,
     },
     (line) => {

@@ -22,6 +22,8 @@ export interface FolderPackage {
   readonly engine: EngineName;
   readonly config: ModelConfig;
   readonly layout: PackageLayout;
+  /** Its Python files, relative to `dir`. */
+  readonly code: readonly string[];
   readonly warnings: readonly Problem[];
 }
 
@@ -127,6 +129,7 @@ export const checkFolder = async (
       engine,
       config: checked.config,
       layout: layout.layout,
+      code: files.map(({ path }) => path).filter((path) => path.endsWith(".py")),
       warnings: checked.warnings,
     },
   };

@@ -30,6 +30,8 @@ beforeAll(async () => {
     tools: join(CACHE, "tools"),
     machinePython: null,
     environment: read.config.toolEnvironment,
+    fetchPython: false,
+    torchCpuIndex: false,
     clock: systemClock,
     logger: createLogger("test", "silent"),
   });
@@ -266,7 +268,14 @@ it.for(CASES)(
   "$engine on runtime $runtime answers what it was trained for",
   async (one, { signal, skip }) => {
     const built = await environments.ensure(
-      { engine: one.engine, runtime: one.runtime, dependencies: [], wheels: [], strict: false },
+      {
+        engine: one.engine,
+        runtime: one.runtime,
+        dependencies: [],
+        wheels: [],
+        code: { dir: scratch, files: [] },
+        strict: false,
+      },
       () => {},
       signal,
     );

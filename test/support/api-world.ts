@@ -2,6 +2,7 @@
  * The control API on a real database (SQLite unless told otherwise) and real object files in a directory of its own,
  * asked through `inject`. Two tenants would share it, so tests can prove that they never see each other.
  */
+import { runtimeStates } from "../../src/core/runtimes.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -119,6 +120,7 @@ export const createWorld = async (
     logger,
     keys: secrets.keys,
     instanceLogs: more.instanceLogs ?? silent,
+    runtimes: () => Promise.resolve(runtimeStates([6, 11], [9], 11, { mac: false })),
     metrics: async () => "",
     settings,
   };

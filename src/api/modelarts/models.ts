@@ -144,19 +144,25 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
         response: { 200: engineRuntimesAnswer, "4xx": errorBody },
       },
     },
-    async () => ({
-      count: engineRuntimes.length,
-      total_count: engineRuntimes.length,
-      engine_runtimes: engineRuntimes.map((engine) => ({
-        ai_engine: engine.ai_engine,
-        runtimes: [...engine.runtimes],
-        request_mode: ["sync"],
-        accelerators: [],
-        arch: ["x86_64", "aarch64"],
-        status_list: ["normal"],
-        image_source: [],
-      })),
-    }),
+    async () => {
+      const states = await deps.runtimes();
+      return {
+        count: engineRuntimes.length,
+        total_count: engineRuntimes.length,
+        engine_runtimes: engineRuntimes.map((engine) => ({
+          ai_engine: engine.ai_engine,
+          runtimes: [...engine.runtimes],
+          request_mode: ["sync"],
+          accelerators: [],
+          arch: ["x86_64", "aarch64"],
+          status_list: ["normal"],
+          image_source: [],
+          runtime_states: states
+            .filter((state) => state.engine === engine.ai_engine)
+            .map(({ runtime, python, release, state, runs }) => ({ runtime, python, release, state, runs })),
+        })),
+      };
+    },
   );
 
   app.get(

@@ -206,6 +206,16 @@ export const engineRuntimesAnswer = z.object({
       arch: z.array(z.string()),
       status_list: z.array(z.string()),
       image_source: z.array(z.string()),
+      /** Not of ModelArts: what becomes of each runtime on this machine. */
+      runtime_states: z.array(
+        z.object({
+          runtime: z.string(),
+          python: z.string().nullable(),
+          release: z.string().nullable(),
+          state: z.enum(["here", "fetchable", "replaced", "missing"]),
+          runs: z.string().nullable(),
+        }),
+      ),
     }),
   ),
 });
