@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 
+from modelport_worker import pickles
 from modelport_worker.answers import AnswerError, encode_answer
 from modelport_worker.loading import PackageError, construct, find_service_class, import_customize_service
 from modelport_worker.requests import InputError, read_request
@@ -28,11 +29,11 @@ ENGINES = {
     "MindSpore": Engine(DEEP, "model_service.model_service", "SingleNodeService", 2,
                         ("file", "*.mindir", "*.ckpt", "*.om", "*.air"), None),
     "Caffe": Engine(DEEP, "model_service.caffe_model_service", "CaffeBaseService", 2,
-                    ("folder", "*.caffemodel"), None),
+                    ("folder", "*.caffemodel"), "modelport_worker.compat.caffe"),
     "MXNet": Engine(DEEP, "mms.model_service.mxnet_model_service", "MXNetBaseService", 2,
                     ("folder", "*-symbol.json"), None),
     "Spark_MLlib": Engine(MACHINE, "model_service.spark_model_service", "SparkServingBaseService", 1,
-                          ("file", "*/metadata"), None),
+                          ("file", "*/metadata", "metadata"), "modelport_worker.compat.spark"),
     "Scikit_Learn": Engine(MACHINE, "model_service.python_model_service", "XgSklServingBaseService", 1,
                            ("file", "*.m"), None),
     "XGBoost": Engine(MACHINE, "model_service.python_model_service", "XgSklServingBaseService", 1,
@@ -53,6 +54,8 @@ class _OpenEngine(object):
             importlib.import_module(engine.compat).install(load["packageDir"])
         base_class = getattr(importlib.import_module(engine.module), engine.base)
         module = import_customize_service(load["packageDir"])
+        if engine.path == ("file", "*.m"):
+            pickles.try_old(path)
         if module is not None:
             service = construct(find_service_class(module, base_class), load["modelName"], path, engine.arguments)
         elif hasattr(base_class, "load_default_model"):

@@ -1,0 +1,1 @@
+"""See mxnet_model_service.py."""
