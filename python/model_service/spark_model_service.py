@@ -13,6 +13,7 @@ class SparkServingBaseService(BaseService):
     """`_preprocess` gets the raw body; `self.spark`, also there as `spark`, is the session of this process."""
 
     _spark = None
+    _default_model = None
 
     def __init__(self, model_path=""):
         self.model_path = model_path
@@ -30,17 +31,15 @@ class SparkServingBaseService(BaseService):
         self._spark = session
 
     def _inference(self, data):
-        model = self._model()
+        model = self._default_model or self.load_default_model()
         return model.transform(data)
 
-    def _model(self):
-        from pyspark.ml import PipelineModel
+    def load_default_model(self):
+        """Loads whatever model or pipeline was saved at `model_path`. Returns it."""
         from pyspark.ml.util import DefaultParamsReader
 
-        kind = DefaultParamsReader.loadMetadata(self.model_path, self.spark.sparkContext)["class"]
-        if kind.endswith(".PipelineModel"):
-            return PipelineModel.load(self.model_path)
-        return DefaultParamsReader.loadParamsInstance(self.model_path, self.spark.sparkContext)
+        self._default_model = DefaultParamsReader.loadParamsInstance(self.model_path, self.spark.sparkContext)
+        return self._default_model
 
 
 def open_session():

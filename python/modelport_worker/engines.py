@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 
+from modelport_worker import pickles
 from modelport_worker.answers import AnswerError, encode_answer
 from modelport_worker.loading import PackageError, construct, find_service_class, import_customize_service
 from modelport_worker.requests import InputError, read_request
@@ -33,7 +34,7 @@ ENGINES = {
     "MXNet": Engine(DEEP, "mms.model_service.mxnet_model_service", "MXNetBaseService", 2,
                     ("folder", "*-symbol.json"), None),
     "Spark_MLlib": Engine(MACHINE, "model_service.spark_model_service", "SparkServingBaseService", 1,
-                          ("file", "*/metadata"), "modelport_worker.compat.spark"),
+                          ("file", "*/metadata", "metadata"), "modelport_worker.compat.spark"),
     "Scikit_Learn": Engine(MACHINE, "model_service.python_model_service", "XgSklServingBaseService", 1,
                            ("file", "*.m"), None),
     "XGBoost": Engine(MACHINE, "model_service.python_model_service", "XgSklServingBaseService", 1,
@@ -54,6 +55,8 @@ class _OpenEngine(object):
             importlib.import_module(engine.compat).install(load["packageDir"])
         base_class = getattr(importlib.import_module(engine.module), engine.base)
         module = import_customize_service(load["packageDir"])
+        if engine.path == ("file", "*.m"):
+            pickles.try_old(path)
         if module is not None:
             service = construct(find_service_class(module, base_class), load["modelName"], path, engine.arguments)
         elif hasattr(base_class, "load_default_model"):

@@ -12,25 +12,22 @@ import types
 
 _EXTERNALS = "sklearn.externals"
 _REPLACED = {"joblib": "joblib", "six": "six"}
+# What did not simply become private: old name -> where it is now. `sklearn.a.b` -> `sklearn.a._b` needs no line here.
 _MOVED = {
-    "sklearn.tree.tree": "sklearn.tree._classes",
-    "sklearn.tree.export": "sklearn.tree._export",
-    "sklearn.svm.classes": "sklearn.svm._classes",
+    "sklearn.cross_validation": "sklearn.model_selection",
+    "sklearn.grid_search": "sklearn.model_selection",
+    "sklearn.learning_curve": "sklearn.model_selection",
+    "sklearn.cluster.hierarchical": "sklearn.cluster._agglomerative",
+    "sklearn.cluster.k_means_": "sklearn.cluster._kmeans",
+    "sklearn.decomposition.online_lda": "sklearn.decomposition._lda",
     "sklearn.ensemble.forest": "sklearn.ensemble._forest",
     "sklearn.ensemble.gradient_boosting": "sklearn.ensemble._gb",
-    "sklearn.ensemble.weight_boosting": "sklearn.ensemble._weight_boosting",
     "sklearn.ensemble.voting_classifier": "sklearn.ensemble._voting",
-    "sklearn.cluster.k_means_": "sklearn.cluster._kmeans",
-    "sklearn.neural_network.multilayer_perceptron": "sklearn.neural_network._multilayer_perceptron",
+    "sklearn.feature_extraction.hashing": "sklearn.feature_extraction._hash",
     "sklearn.neighbors.dist_metrics": "sklearn.metrics._dist_metrics",
-    "sklearn.neighbors.kd_tree": "sklearn.neighbors._kd_tree",
-    "sklearn.neighbors.ball_tree": "sklearn.neighbors._ball_tree",
-    "sklearn.preprocessing.label": "sklearn.preprocessing._label",
-    "sklearn.preprocessing.data": "sklearn.preprocessing._data",
     "sklearn.preprocessing.imputation": "sklearn.impute._base",
-    "sklearn.decomposition.pca": "sklearn.decomposition._pca",
-    "sklearn.covariance.empirical_covariance_": "sklearn.covariance._empirical_covariance",
-    "sklearn.utils.testing": "sklearn.utils._testing",
+    "sklearn.svm.classes": "sklearn.svm._classes",
+    "sklearn.tree.tree": "sklearn.tree._classes",
 }
 
 
@@ -93,13 +90,20 @@ class _MovedFinder(object):
             return None
         if fullname == _EXTERNALS:
             return importlib.machinery.ModuleSpec(fullname, _EmptyPackageLoader(), is_package=True)
-        package, _, name = fullname.rpartition(".")
-        if name.startswith("_") or package == "sklearn":
-            # sklearn.x became sklearn._x only for single modules; a private name has nowhere to go
-            now = _MOVED.get(fullname)
-        else:
-            now = _MOVED.get(fullname) or "%s._%s" % (package, name)
-        return _alias(fullname, now) if now is not None and _exists(now) else None
+        return next((_alias(fullname, now) for now in _successors(fullname) if _exists(now)), None)
+
+
+def _successors(fullname):
+    """Where a module of that name may have gone, the likeliest first."""
+    package, _, name = fullname.rpartition(".")
+    if fullname in _MOVED:
+        yield _MOVED[fullname]
+    # Only modules of subpackages became private; a private name has nowhere to go.
+    if package != "sklearn" and not name.startswith("_"):
+        yield "%s._%s" % (package, name)
+        if name.endswith("_"):  # pca_, dbscan_, fastica_
+            yield "%s._%s" % (package, name[:-1])
+
 
 
 def install():

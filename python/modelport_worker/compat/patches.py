@@ -1,5 +1,7 @@
 # coding: utf-8
 """Removed names of the standard library, numpy, Pillow and xgboost, restored after the module's own import."""
+import functools
+import inspect
 import sys
 
 
@@ -56,6 +58,38 @@ def _xgboost(xgboost):
         return original(self, given, *args, **kwargs)
 
     booster._validate_features = validate
+    _xgboost_names(xgboost, booster)
+
+
+def _xgboost_names(xgboost, booster):
+    """What 2.0 and 3.0 took away: `ntree_limit`, `best_ntree_limit`, and parameters as a list of pairs."""
+    predict = getattr(booster, "predict", None)
+    if predict is not None and not _takes(predict, "ntree_limit"):
+
+        def with_limit(self, data, *args, **kwargs):
+            limit = kwargs.pop("ntree_limit", 0)
+            if limit and "iteration_range" not in kwargs:
+                kwargs["iteration_range"] = (0, limit)
+            return predict(self, data, *args, **kwargs)
+
+        booster.predict = functools.wraps(predict)(with_limit)
+        if not hasattr(booster, "best_ntree_limit"):
+            # In those releases a number of trees; of a model with one tree per round, the same as of rounds.
+            booster.best_ntree_limit = property(lambda self: self.best_iteration + 1)
+    train = getattr(xgboost, "train", None)
+    if train is not None:
+
+        def with_pairs(params, *args, **kwargs):
+            return train(params if hasattr(params, "copy") else list(params), *args, **kwargs)
+
+        xgboost.train = functools.wraps(train)(with_pairs)
+
+
+def _takes(function, parameter):
+    try:
+        return parameter in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return True
 
 
 _PATCHES = {"numpy": _numpy, "PIL.Image": _pillow, "xgboost": _xgboost}
@@ -99,7 +133,7 @@ class _PatchFinder(object):
 
 
 def on_import(name, patch):
-    """Has `patch(module)` called once the module is imported, at once when it is."""
+    """Has a module patched after its own import; at once, when it was imported before."""
     _PATCHES[name] = patch
     if name in sys.modules:
         patch(sys.modules[name])

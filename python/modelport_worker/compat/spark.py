@@ -49,7 +49,6 @@ def _readers(util):
     util.JavaMLReader.load = load
 
 
-
 def _saved_class(path):
     """pyspark's name of the class that a folder of this machine holds; None when it does not say."""
     folder = path[len("file:") :] if str(path).startswith("file:") else str(path)
