@@ -82,7 +82,7 @@ const failure = async (instance: Instance) => {
   return answer.failure;
 };
 
-afterEach(removeInstances);
+afterEach(() => removeInstances());
 
 describe("a scikit-learn package", () => {
   it("answers as its code says, from a real model", async () => {

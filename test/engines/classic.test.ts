@@ -12,7 +12,7 @@ import { caffePython, sklearnPython, xgboostPython } from "../support/python-env
 const run = promisify(execFile);
 const printed = (name: string): string => readFileSync(join(import.meta.dirname, "guide", name), "utf8");
 
-afterEach(removeInstances);
+afterEach(() => removeInstances());
 
 /** Runs code in a fresh folder, which it may write to as DIR, and returns the file it made there. */
 const made = async (python: string, code: string, file: string): Promise<Uint8Array> => {
