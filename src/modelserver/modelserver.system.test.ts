@@ -131,7 +131,7 @@ describe("a scikit-learn package", () => {
 
   it("that holds neither code nor a model fails and says what is missing", async () => {
     const instance = await startInstance({ python: await sklearnPython(), modelFile: "", files: {} });
-    expect((await failure(instance)).message).toContain("exactly one model file");
+    expect((await failure(instance)).message).toContain("exactly one model *.m");
   });
 });
 
