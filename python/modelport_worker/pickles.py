@@ -22,7 +22,7 @@ from modelport_worker.loading import PackageError
 
 _KEY = b"_sklearn_version"
 # The version after its key: past the memo that may follow the key, as text of protocol 0 (V), 2 (X) or 4 (\x8c).
-_VERSION = re.compile(rb"_sklearn_version(?:\n?p\d+\n|q.|r....|\x94)?\n?(?:V|X....|\x8c.)(\d+\.\d+[\w.]*)", re.DOTALL)
+_VERSION = re.compile(rb"_sklearn_version(?:\n?p\d+\n|q.|r....|\x94)?\n?(?:V|X....|\x8c.)(\d+\.\d+(?:\.\d+)*(?:\.?(?:dev|post|rc|a|b)\d+)?)", re.DOTALL)
 _CHUNK = 1 << 20
 _SEARCHED = 512 << 20
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)

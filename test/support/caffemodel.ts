@@ -2,7 +2,7 @@
 const varint = (value: number): number[] =>
   value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
 const field = (number: number, content: Uint8Array): Buffer =>
-  Buffer.concat([Buffer.from([(number << 3) | 2, ...varint(content.length)]), content]);
+  Buffer.concat([Buffer.from([...varint((number << 3) | 2), ...varint(content.length)]), content]);
 const text = (number: number, value: string): Buffer => field(number, Buffer.from(value));
 
 const blob = (shape: readonly number[], next: () => number): Buffer => {
