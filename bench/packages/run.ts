@@ -199,6 +199,16 @@ interface Sample {
   readonly peakMb: number;
 }
 
+/** The table's columns: figure, width, digits after the point. */
+const COLUMNS: readonly (readonly [keyof Sample, number, number])[] = [
+  ["perSecond", 10, 0],
+  ["p50Ms", 8, 2],
+  ["p99Ms", 8, 2],
+  ["errors", 7, 0],
+  ["cpuUs", 7, 0],
+  ["peakMb", 8, 0],
+];
+
 interface Running {
   readonly port: number;
   readonly pids: readonly number[];
@@ -416,24 +426,11 @@ await runBench(async (bench) => {
       .map(({ name }) =>
         [
           name.padEnd(32),
-          figure(name, connections, (s) => s.perSecond)
-            .toFixed(0)
-            .padStart(10),
-          figure(name, connections, (s) => s.p50Ms)
-            .toFixed(2)
-            .padStart(8),
-          figure(name, connections, (s) => s.p99Ms)
-            .toFixed(2)
-            .padStart(8),
-          figure(name, connections, (s) => s.errors)
-            .toFixed(0)
-            .padStart(7),
-          figure(name, connections, (s) => s.cpuUs)
-            .toFixed(0)
-            .padStart(7),
-          figure(name, connections, (s) => s.peakMb)
-            .toFixed(0)
-            .padStart(8),
+          ...COLUMNS.map(([member, width, digits]) =>
+            figure(name, connections, (sample) => sample[member])
+              .toFixed(digits)
+              .padStart(width),
+          ),
         ].join(" "),
       ),
   ]);

@@ -28,16 +28,11 @@ def signature(value):
         parts = []
         for name, part in value.items():
             one = signature(part)
-            if one is None or isinstance(part, dict) or len(part) != _rows(value):
+            if one is None or isinstance(part, dict) or len(part) != rows_of(value):
                 return None
             parts.append((name, one))
         return ("dict", tuple(parts))
     return None
-
-
-def rows_of(value):
-    """How many rows a joinable value holds."""
-    return _rows(value)
 
 
 def join(values):
@@ -67,7 +62,7 @@ def split(result, counts):
     if kind == "dict" and result:
         parts = {name: split(part, counts) for name, part in result.items()}
         return [_same_dict(result, parts, at) for at in range(len(counts))]
-    if kind is None or kind == "dict" or _rows(result) != sum(counts):
+    if kind is None or kind == "dict" or rows_of(result) != sum(counts):
         raise NotSplittable()
     pieces = []
     start = 0
@@ -103,10 +98,11 @@ def _kind(value):
     return None
 
 
-def _rows(value):
+def rows_of(value):
+    """How many rows a joinable value or a result holds; -1: it is a scalar."""
     if isinstance(value, dict):
         for part in value.values():
-            return _rows(part)
+            return rows_of(part)
         return 0
     try:
         return len(value)

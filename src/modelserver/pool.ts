@@ -132,7 +132,7 @@ export class Pool {
   #loadFailuresInARow = 0;
   #failure: Failure | null = null;
   #stopping = false;
-  /** A dispatch is under way: at the end of what has arrived, or when the first job has waited long enough. */
+  /** A dispatch follows once everything that has arrived is read. */
   #dispatchSoon = false;
   /** Jobs handed over at once the last time: while they come one by one, waiting for more would only cost time. */
   #lastSize = 0;
@@ -141,8 +141,9 @@ export class Pool {
   /** How long it took, and when it ended. */
   #lastMs = 0;
   #endedAt = 0;
-  #cancelDelay = (): void => {};
+  /** A dispatch follows when the first job has waited long enough for others. */
   #delayed = false;
+  #cancelDelay = (): void => {};
   #onStopped: (() => void)[] = [];
   readonly #measures = new Measures();
 

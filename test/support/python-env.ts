@@ -40,15 +40,7 @@ export const plainPython = async (): Promise<string> => (await interpreter()).pa
 
 const pythonWith = async (requirementsFor: (minor: number) => readonly string[]): Promise<string> => {
   const base = await interpreter();
-  return environmentOf(base, requirementsFor(base.minor), ["--only-binary", ":all:"]);
-};
-
-/** The interpreter of an environment with `requirements`, made by `base`; `options` are pip's. */
-export const environmentOf = async (
-  base: { readonly path: string; readonly minor: number },
-  requirements: readonly string[],
-  options: readonly string[],
-): Promise<string> => {
+  const requirements = requirementsFor(base.minor);
   const key = createHash("sha256")
     .update(JSON.stringify([base, requirements]))
     .digest("hex")
@@ -67,9 +59,7 @@ export const environmentOf = async (
       if (existsSync(whole)) break;
       rmSync(dir, { recursive: true, force: true });
       await run(base.path, ["-m", "venv", dir]);
-      // The pip that came with an old interpreter does not know the wheels that were made after it.
-      if (base.minor < 9) await run(python, ["-m", "pip", "install", "--quiet", "--upgrade", "pip", "wheel"]);
-      await run(python, ["-m", "pip", "install", "--quiet", ...options, ...requirements], {
+      await run(python, ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", ...requirements], {
         maxBuffer: 64 * 1024 * 1024,
       });
       writeFileSync(whole, "");
