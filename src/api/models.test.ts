@@ -1,6 +1,7 @@
 /** The AI application operations over a real SQLite store. */
 import { AVAILABLE_ENGINES } from "../core/engines.ts";
 import { randomUUID } from "node:crypto";
+import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ModelId } from "../core/ids.ts";
 import { createWorld, uploadPackage } from "../../test/support/api-world.ts";
@@ -22,6 +23,34 @@ const body = (more: object = {}) => ({
 });
 const create = (more: object = {}) => world.call("POST", `${world.base}/models`, { body: body(more) });
 
+describe("GET /models/templates", () => {
+  test("lists the guide's twelve with type, engine and environment, and finds by each of them", async () => {
+    const all = await world.call("GET", `${world.base}/models/templates`);
+    expect(all.body.count).toBe(12);
+    expect(all.body.templates[0]).toEqual({
+      template_id: "tensorflow-image-classification",
+      template_name: "TensorFlow-based image classification",
+      type: "image classification",
+      engine: "TensorFlow",
+      release: "TensorFlow 1.8",
+      environment: "Python 2.7",
+      runtime: "python2.7",
+      infer_format: "image_processing",
+      overridable: false,
+      template_inputs: [
+        { input_id: "model", description: "folder model with the model's files and customize_service.py" },
+      ],
+    });
+    const ids = async (query: string): Promise<string[]> =>
+      (await world.call("GET", `${world.base}/models/templates?${query}`)).body.templates.map(
+        ({ template_id: id }: { template_id: string }) => id,
+      );
+    expect(await ids("engine=MXNet&environment=3.6")).toEqual(["mxnet-py36"]);
+    expect(await ids("type=image")).toEqual(["tensorflow-image-classification"]);
+    expect(await ids("search=ascend")).toEqual(["arm-ascend"]);
+  });
+});
+
 describe("POST /models", () => {
   test("writes the version in publishing and answers its id with 200", async () => {
     const made = await create({ description: "", some_new_member: 1 });
@@ -33,6 +62,78 @@ describe("POST /models", () => {
     expect(events.body.events).toEqual([
       { event_type: "normal", event_info: "The model starts to import.", occur_time: world.clock.now() },
     ]);
+  });
+
+  test("takes a template in place of a source, the folder model itself as its input", async () => {
+    const template = {
+      template_id: "tensorflow-py36",
+      template_inputs: [{ input: "obs://packages/iris/model/", input_id: "model" }],
+    };
+    const made = await create({ model_type: "Template", source_location: undefined, template });
+    expect(made.status).toBe(200);
+    const shown = await world.call("GET", `${world.base}/models/${made.body.model_id}`);
+    expect(shown.body).toMatchObject({ model_type: "Template", source_location: "obs://packages/iris" });
+    // The undefined mode: a batch service could not know how to call it.
+    expect(shown.body.install_type).toEqual(["real-time", "edge"]);
+    const batch = await create({ model_type: "Template", install_type: ["batch"], template });
+    expect(batch.body.problems).toMatchObject([{ path: "install_type" }]);
+  });
+
+  test("names everything that is wrong with a template", async () => {
+    const template = {
+      template_id: "tensorflow-image-classification",
+      template_inputs: [
+        { input: "obs://packages/iris", input_id: "model" },
+        { input: "obs://packages/iris", input_id: "model" },
+        { input: "obs://packages/iris", input_id: "graph" },
+      ],
+      infer_format: "object_detection",
+    };
+    const answer = await create({ model_type: "Template", template });
+    expect(answer.body.error_code).toBe("ModelArts.3039");
+    expect(answer.body.problems.map(({ path }: { path: string }) => path)).toEqual([
+      "template.template_inputs[1].input_id",
+      "template.template_inputs[2].input_id",
+      "template.infer_format",
+    ]);
+    const unknown = await create({
+      model_type: "Template",
+      template: { ...template, template_id: "tensorflow-py37" },
+    });
+    expect(unknown.body.error_code).toBe("ModelArts.3024");
+    expect(unknown.body.problems[0].fix).toContain("did you mean tensorflow-py");
+    const none = await create({ model_type: "Template" });
+    expect(none.body.error_msg).toContain("The field [template] is required");
+    expect((await create({ template })).body.problems).toMatchObject([{ path: "template" }]);
+  });
+
+  test("takes the newest run of a training job, or the one that is named", async () => {
+    const put = (key: string) =>
+      world.objects.put(world.first.project.id, { bucket: "packages", key }, Readable.from(["x"]), {
+        maxBytes: 9,
+      });
+    for (const run of ["V001", "V002", "V010"]) await put(`out/${run}/model/config.json`);
+    await put("out/V011/log.txt");
+    const source = async (more: object) => {
+      const made = await create({
+        model_version: `0.0.${++version}`,
+        source_location: "obs://packages/out",
+        ...more,
+      });
+      return made.status === 200
+        ? (await world.store.models.byId(made.body.model_id))?.sourceLocation
+        : made.body;
+    };
+    let version = 1;
+    expect(await source({})).toBe("obs://packages/out/V010");
+    expect(await source({ source_job_version: "V002" })).toBe("obs://packages/out/V002");
+    expect(await source({ source_location: "obs://packages/out/V001/model" })).toBe(
+      "obs://packages/out/V001",
+    );
+    expect(await source({ source_job_version: "V011" })).toMatchObject({
+      error_code: "ModelArts.3017",
+      problems: [{ path: "source_job_version", fix: "use one of V011, V010, V002, V001" }],
+    });
   });
 
   test("refuses the same name and version a second time", async () => {
@@ -95,7 +196,7 @@ describe("POST /models", () => {
   });
 
   test("refuses a source that holds no folder named model", async () => {
-    for (const location of ["obs://packages/other", "obs://nowhere/iris", "obs://packages/iris/model"]) {
+    for (const location of ["obs://packages/other", "obs://nowhere/iris"]) {
       const answer = await create({ source_location: location });
       expect(answer.status).toBe(400);
       expect(answer.body.error_code).toBe("ModelArts.3017");

@@ -32,6 +32,9 @@ const view = (info: ObjectInfo) => ({
   modified_at: info.modifiedAt as number,
 });
 
+/** What S3 and OBS clients ask for encryption with; to store such bytes in the clear would be a lie. */
+const ENCRYPTION = /^x-(?:amz|obs)-server-side-encryption/;
+
 /** One `bytes=` range within a size; null when the header asks for none we serve (the whole object is sent then). */
 export const parseRange = (
   header: string | undefined,
@@ -164,6 +167,8 @@ export const objectRoutes = (app: App, deps: ApiDeps): void => {
     },
     async (request) => {
       const { bucket, "*": key } = request.params;
+      const asked = Object.keys(request.headers).find((name) => ENCRYPTION.test(name));
+      if (asked !== undefined) throw fail("ENCRYPTION_UNAVAILABLE", { header: asked });
       const maxBytes = LIMITS.objectBytes.value;
       if (Number(request.headers["content-length"] ?? 0) > maxBytes) {
         throw fail("BODY_TOO_LARGE", { limitBytes: maxBytes });

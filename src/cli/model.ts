@@ -10,8 +10,9 @@ import { eventLine, follow } from "./follow.ts";
 import type { CliIo } from "./io.ts";
 import type { Live } from "./live.ts";
 import { findModel, nextVersion, versionsOf } from "./names.ts";
-import { isObsAddress, objectPath, parseObsAddress } from "./obs-address.ts";
+import { isObsAddress, listObjects, objectPath, parseObsAddress } from "./obs-address.ts";
 import { packageLocation, scanPackage, uploadPackage } from "./package-upload.ts";
+import type { ObsLocation } from "../core/obs-location.ts";
 import type { Session } from "./session.ts";
 import { readAll } from "./transport.ts";
 
@@ -23,6 +24,10 @@ export interface ModelRequest {
   readonly type: string | undefined;
   readonly location: string;
   readonly description?: string | undefined;
+  /** In place of a type: the template, and the input and output mode it is used with. */
+  readonly template?: { readonly id: string; readonly mode: string | undefined } | undefined;
+  /** One run of a training job: `V002`. */
+  readonly run?: string | undefined;
 }
 
 /** Asks for the import of what lies at `location`; it goes on in the platform. */
@@ -31,8 +36,20 @@ export const createModel = async (api: Api, wanted: ModelRequest): Promise<strin
     json: {
       model_name: wanted.name,
       model_version: wanted.version,
-      ...(wanted.type === undefined ? {} : { model_type: wanted.type }),
-      source_location: wanted.location,
+      ...(wanted.template === undefined
+        ? {
+            ...(wanted.type === undefined ? {} : { model_type: wanted.type }),
+            source_location: wanted.location,
+          }
+        : {
+            model_type: "Template",
+            template: {
+              template_id: wanted.template.id,
+              template_inputs: [{ input: wanted.location, input_id: "model" }],
+              ...(wanted.template.mode === undefined ? {} : { infer_format: wanted.template.mode }),
+            },
+          }),
+      ...(wanted.run === undefined ? {} : { source_job_version: wanted.run }),
       ...(wanted.description === undefined ? {} : { description: wanted.description }),
     },
   });
@@ -67,40 +84,73 @@ export const awaitModel = async (
   });
 };
 
+/** Where config.json of a package in objects may be: beside the model, or in a run of a training job, the newest first. */
+const remoteConfigs = async (
+  api: Api,
+  at: ObsLocation,
+  run: string | undefined,
+): Promise<readonly string[]> => {
+  const folder = at.key.replace(/\/+$/, "");
+  const below = (...parts: readonly string[]): string =>
+    [folder, ...parts].filter((part) => part !== "").join("/");
+  if (run !== undefined) return [below(run, "model", "config.json")];
+  const { prefixes } = await listObjects(api, { bucket: at.bucket, key: below("V") }, "/");
+  const runs = prefixes
+    .flatMap((prefix) => /(?:^|\/)(V\d{1,9})\/$/.exec(prefix)?.[1] ?? [])
+    .toSorted((a, b) => Number(b.slice(1)) - Number(a.slice(1)));
+  return [
+    below("model", "config.json"),
+    ...(/(?:^|\/)model$/.test(folder) ? [below("config.json")] : []),
+    ...runs.map((name) => below(name, "model", "config.json")),
+  ];
+};
+
 /** `model_type` as config.json in the objects names it; the platform reports what is wrong with the rest. */
-const remoteModelType = async (api: Api, location: string): Promise<string | undefined> => {
+const remoteModelType = async (
+  api: Api,
+  location: string,
+  run: string | undefined,
+): Promise<string | undefined> => {
   const at = parseObsAddress(location);
-  const key = `${at.key.replace(/\/*$/, "/")}model/config.json`.replace(/^\//, "");
-  try {
-    const content = await readAll(await api.demand("GET", objectPath(api, { bucket: at.bucket, key })));
-    const type = (JSON.parse(content.toString("utf8")) as { model_type?: unknown } | null)?.model_type;
-    return typeof type === "string" ? type : undefined;
-  } catch (error) {
-    if (error instanceof CliError && error.outcome === "notFound") {
-      throw new CliError(
-        "notFound",
-        `There is no package at ${location}: obs://${at.bucket}/${key} does not exist.`,
-        {
-          next: "Name the folder that holds model/; `modelport obs ls` shows what there is.",
-        },
-      );
+  const keys = await remoteConfigs(api, at, run);
+  for (const key of keys) {
+    try {
+      const content = await readAll(await api.demand("GET", objectPath(api, { bucket: at.bucket, key })));
+      const type = (JSON.parse(content.toString("utf8")) as { model_type?: unknown } | null)?.model_type;
+      return typeof type === "string" ? type : undefined;
+    } catch (error) {
+      if (error instanceof SyntaxError) return undefined;
+      if (!(error instanceof CliError) || error.outcome !== "notFound") throw error;
     }
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
   }
+  throw new CliError(
+    "notFound",
+    `There is no package at ${location}: obs://${at.bucket}/${keys[0] ?? ""} does not exist.`,
+    { next: "Name the folder that holds model/; `modelport obs ls` shows what there is." },
+  );
 };
 
 interface ImportOptions {
   readonly name?: string;
   readonly version?: string;
   readonly description?: string;
+  readonly template?: string;
+  readonly mode?: string;
+  readonly run?: string;
   readonly wait: boolean;
   readonly timeout?: number;
 }
 
 const importModel = async (session: Session, options: ImportOptions, source: string): Promise<void> => {
   const isRemote = isObsAddress(source);
-  const local = isRemote ? null : await scanPackage(source);
+  if (options.mode !== undefined && options.template === undefined)
+    throw usage("--mode goes with --template.", "Without a template, describe the API in config.json.");
+  if (options.run !== undefined && !isRemote)
+    throw usage(
+      "--run goes with the address of a training job's output.",
+      "Name one such as obs://BUCKET/OUTPUT.",
+    );
+  const local = isRemote ? null : await scanPackage(source, { needsConfig: options.template === undefined });
   const api = await session.api();
   const folder =
     local?.name ??
@@ -140,9 +190,16 @@ const importModel = async (session: Session, options: ImportOptions, source: str
     const id = await createModel(api, {
       name,
       version,
-      type: local === null ? await remoteModelType(api, source) : local.modelType,
+      type:
+        options.template !== undefined
+          ? undefined
+          : local === null
+            ? await remoteModelType(api, source, options.run)
+            : local.modelType,
       location: local === null ? source : packageLocation(name, version),
       description: options.description,
+      template: options.template === undefined ? undefined : { id: options.template, mode: options.mode },
+      run: options.run,
     });
     if (!options.wait) {
       live.end();
@@ -211,6 +268,52 @@ const show = async (session: Session, _options: unknown, reference: string): Pro
   );
 };
 
+interface TemplateOptions {
+  readonly type?: string;
+  readonly engine?: string;
+  readonly environment?: string;
+  readonly search?: string;
+}
+
+interface Templates {
+  readonly templates: readonly {
+    readonly template_id: string;
+    readonly type: string;
+    readonly release: string;
+    readonly environment: string;
+    readonly infer_format: string;
+    readonly overridable: boolean;
+  }[];
+  readonly infer_formats: readonly { readonly infer_format: string }[];
+}
+
+const templates = async (session: Session, options: TemplateOptions): Promise<void> => {
+  const api = await session.api();
+  const { type, engine, environment, search } = options;
+  const found = await api.get<Templates>(api.inProject("/models/templates"), {
+    type,
+    engine,
+    environment,
+    search,
+  });
+  session.answer(found, () =>
+    found.templates.length === 0
+      ? "No template is like that; `modelport model templates` shows all of them.\n"
+      : `${table(
+          ["TEMPLATE", "TYPE", "ENGINE", "ENVIRONMENT", "MODE"],
+          found.templates.map((row) => [
+            row.template_id,
+            row.type,
+            row.release,
+            row.environment,
+            row.overridable ? `${row.infer_format}, or another by --mode` : row.infer_format,
+          ]),
+          session.columns,
+          session.paint,
+        )}\nModes: ${found.infer_formats.map((mode) => mode.infer_format).join(", ")}\n`,
+  );
+};
+
 interface DeleteAnswer {
   readonly delete_failed_list?: readonly { readonly error_code: string; readonly error_msg: string }[];
 }
@@ -260,12 +363,17 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
       "model import ./iris",
       "model import ./iris --name iris --version 1.0.0",
       "model import obs://my-bucket/packages/iris --no-wait",
+      "model import ./cats --template tensorflow-py36 --mode image_processing",
+      "model import obs://my-bucket/training-output --run V002",
     ],
     options: (command) =>
       command
         .option("--name <name>", "name of the AI application (default: the folder's name)")
         .option("--version <version>", "version, such as 1.0.0 (default: the next after the newest)")
         .option("--description <text>", "a short description")
+        .option("--template <id>", "use a model template; the package needs no config.json then")
+        .option("--mode <id>", "the template's input and output mode, where it may be chosen")
+        .option("--run <version>", "the run of a training job, such as V002 (default: its newest)")
         .option("--wait", "wait until it is published (default)", true)
         .option("--no-wait", "return as soon as the platform has accepted it")
         .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan),
@@ -277,6 +385,18 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
     examples: ["model list", "model list --name iris --json"],
     options: (command) => command.option("--name <part>", "only names that contain this"),
     run: list,
+  });
+  addVerb<TemplateOptions>(model, io, {
+    usage: "templates",
+    summary: "list the model templates and their input and output modes",
+    examples: ["model templates", "model templates --engine PyTorch", "model templates --search py36 --json"],
+    options: (command) =>
+      command
+        .option("--type <type>", "only templates of this type: general, image classification")
+        .option("--engine <engine>", "only templates of this AI engine")
+        .option("--environment <python>", "only templates of this environment, such as 3.6")
+        .option("--search <text>", "only templates with this in their names"),
+    run: templates,
   });
   addVerb(model, io, {
     usage: "show <model>",

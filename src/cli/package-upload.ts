@@ -68,7 +68,10 @@ const readModelType = async (model: string): Promise<string | undefined> => {
 };
 
 /** Looks through a package folder (the one that holds `model/`). */
-export const scanPackage = async (dir: string): Promise<LocalPackage> => {
+export const scanPackage = async (
+  dir: string,
+  { needsConfig = true }: { readonly needsConfig?: boolean } = {},
+): Promise<LocalPackage> => {
   const root = resolve(dir);
   const model = join(root, "model");
   if (!(await isFolder(root))) {
@@ -84,7 +87,7 @@ export const scanPackage = async (dir: string): Promise<LocalPackage> => {
         : "Put config.json, the model file and customize_service.py into a folder named model inside it.",
     });
   }
-  const modelType = await readModelType(model);
+  const modelType = needsConfig ? await readModelType(model) : undefined;
   const inside = await realpath(model);
   const files: PackageFile[] = [];
   const walk = async (folder: string): Promise<void> => {

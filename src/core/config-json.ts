@@ -8,6 +8,7 @@ import { AVAILABLE_ENGINES, KNOWN_MODEL_TYPES, isAvailable } from "./engines.ts"
 import { runtimesOf } from "./runtimes.ts";
 import { childPath, readJson } from "./json-text.ts";
 import { nearest } from "./nearest.ts";
+import { show } from "./show.ts";
 
 export type Restraint = "EXACT" | "ATLEAST" | "ATMOST";
 
@@ -111,15 +112,6 @@ const NICKNAMES: Readonly<Record<string, (typeof KNOWN_MODEL_TYPES)[number]>> = 
 };
 /** Engines of classical machine learning take and give JSON only (tables 4-4 and 4-5). */
 const MACHINE_LEARNING = ["Scikit_Learn", "XGBoost", "Spark_MLlib"];
-
-/** What was found, short enough for a sentence. */
-const show = (value: unknown): string => {
-  if (value === undefined) return "nothing";
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object" && value !== null) return "an object";
-  const text = JSON.stringify(value) ?? typeof value;
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
-};
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

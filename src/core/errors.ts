@@ -167,6 +167,23 @@ export const CATALOGUE = {
       `Failed to publish model because source location noncompliance: ${p.location} does not hold a folder named model.`,
     () => "Upload the package with `modelport obs cp -r`, or let `modelport model import DIR` do it.",
   ),
+  TEMPLATE_NOT_FOUND: def<{ id: string }>(
+    400,
+    "client",
+    (p) => `The model template ${p.id} does not exist.`,
+    () => "`modelport model templates` lists them.",
+  ),
+  TEMPLATE_INVALID: def<Because>(
+    400,
+    "client",
+    (p) => `The model template is not used rightly: ${p.reason}.`,
+  ),
+  ENCRYPTION_UNAVAILABLE: def<{ header: string }>(
+    400,
+    "client",
+    (p) => `Objects are not encrypted here, and ${p.header} asks for it.`,
+    () => "Leave the header out; an import refuses encrypted objects in any case.",
+  ),
   PACKAGE_INVALID: def<{ count: number }>(
     400,
     "config",

@@ -38,6 +38,9 @@ export const modelEvents = {
   environmentRequested: () => normal("Request for creating an environment image received."),
   environmentReused: () => normal("An existing environment image is used."),
   // --- this platform ------------------------------------------------------------------------------------------
+  /** Several runs of a training job lay at the source. */
+  trainingRunTaken: (location: string) =>
+    normal(`The newest output of the training job was taken: ${location}.`),
   /** A line of the build's log that says what it is at: `Downloading numpy (16.3MiB)`. */
   environmentProgress: (line: string) => normal(`Environment: ${line}`),
   environmentCreated: () => normal("The environment was created."),

@@ -222,6 +222,8 @@ export const checkLayout = (
     readonly configElsewhere: boolean;
     /** True when the inference code did (`execution_code`). */
     readonly serviceElsewhere: boolean;
+    /** True when the package must bring inference code whatever its engine (templates, guide §4.2.2). */
+    readonly serviceNeeded?: boolean;
   } = { configElsewhere: false, serviceElsewhere: false },
 ): LayoutCheck => {
   const problems: Problem[] = [];
@@ -246,7 +248,8 @@ export const checkLayout = (
       fix: `use at most ${PACKAGE_LIMITS.files}`,
     });
   checkSingle(files, "config.json", !options.configElsewhere, problems);
-  const ownService = checkSingle(files, "customize_service.py", false, problems);
+  const needsService = options.serviceNeeded === true && !options.serviceElsewhere;
+  const ownService = checkSingle(files, "customize_service.py", needsService, problems);
   const modelFile = checkModel(files, engine, problems);
   return {
     layout: {

@@ -4,6 +4,7 @@
  */
 import { requestForm } from "../core/engines.ts";
 import type { EngineName } from "../core/engines.ts";
+import type { Problem } from "../core/errors.ts";
 import type { JobOutcome } from "./pool.ts";
 
 export interface WireAnswer {
@@ -91,6 +92,23 @@ export const malformedInput = (): { readonly status: number; readonly body: stri
   status: DEEP.inputStatus,
   body: JSON.stringify({ ...DEEP.texts.input, ...DEEP.body(null) }),
 });
+
+/**
+ * The answer to a request that breaks the rules of the version's `apis`: the engine's own words for unusable input, always
+ * 400, and every violation under `problems`.
+ */
+export const refusedInput = (engine: EngineName, problems: readonly Problem[]): WireAnswer => {
+  const dialect = requestForm(engine) === "raw" ? MACHINE : DEEP;
+  const [first] = problems;
+  const info =
+    first === undefined
+      ? ""
+      : `${first.path} ${first.message}; ${first.fix}${problems.length > 1 ? ` (and ${problems.length - 1} more)` : ""}.`;
+  return {
+    status: 400,
+    body: JSON.stringify({ ...dialect.texts.input, ...dialect.body(info.trim()), problems }),
+  };
+};
 
 /** Answers that are not predictions: wrong path, wrong method, too large. */
 export const plainError = (msg: string, errorInfo: string): string =>

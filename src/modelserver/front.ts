@@ -10,11 +10,12 @@ import type { EngineName, RequestForm } from "../core/engines.ts";
 import type { HealthAnswer } from "../core/launch.ts";
 import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
 import { EventStream, takesEvents } from "./event-stream.ts";
-import { malformedInput, plainError, wireAnswer } from "./answers.ts";
+import { malformedInput, plainError, refusedInput, wireAnswer } from "./answers.ts";
 import type { StepTimes } from "./measures.ts";
 import { readMultipart } from "./multipart.ts";
 import type { Multipart } from "./multipart.ts";
 import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
+import type { RequestCheck } from "./request-check.ts";
 import type { Timers } from "./timers.ts";
 
 export interface FrontDeps {
@@ -22,6 +23,8 @@ export interface FrontDeps {
   readonly tracer: Tracer;
   readonly clock: Clock;
   readonly timers: Timers;
+  /** Null: requests are handed on whatever they hold. */
+  readonly check: RequestCheck | null;
   /** Writes a line to the instance's log. */
   readonly log: (text: string) => void;
 }
@@ -154,6 +157,11 @@ export class Front {
         this.#deps.log(`a request was refused: its multipart body cannot be read: ${form.reason}`);
         const { status, body: text } = malformedInput();
         return refuse(req, res, status, text);
+      }
+      const problems = this.#deps.check?.(contentType, body, form) ?? [];
+      if (problems.length > 0) {
+        const { status, body: text } = refusedInput(this.#options.engine, problems);
+        return refuse(req, res, status, text.toString());
       }
       callerGone = this.#deps.pool.submit(
         {

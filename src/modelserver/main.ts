@@ -6,12 +6,15 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { dirname, join } from "node:path";
 import { NO_BATCHING } from "../core/batching.ts";
 import type { AddressFile, LaunchSpec } from "../core/launch.ts";
+import type { Failure } from "../core/service.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { sayTo } from "../telemetry/log-file.ts";
 import { openTracer } from "../telemetry/tracing.ts";
 import { Front } from "./front.ts";
+import type { FrontDeps } from "./front.ts";
 import { Pool } from "./pool.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
+import type { RequestCheck } from "./request-check.ts";
 import { systemTimers } from "./timers.ts";
 import { confine } from "./confinement.ts";
 import { workerEnv } from "./worker-env.ts";
@@ -62,7 +65,20 @@ export const runModelserver = async (specPath: string): Promise<void> => {
       }),
     },
   );
-  const front = new Front({ pool, tracer, clock: systemClock, timers: systemTimers, log }, spec);
+  const rule = await openCheck(spec);
+  if (rule.failure !== null) log(rule.failure.message);
+  const front = new Front(
+    {
+      // An instance that cannot check what it was asked to check must not serve.
+      pool: rule.failure === null ? pool : failedPool(pool, rule.failure),
+      tracer,
+      clock: systemClock,
+      timers: systemTimers,
+      check: rule.check,
+      log,
+    },
+    spec,
+  );
 
   const end = async (): Promise<void> => {
     log("ending: no new connections, predictions in flight finish");
@@ -88,7 +104,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
     process.exit(1);
   });
 
-  pool.start();
+  if (rule.failure === null) pool.start();
   await new Promise<void>((resolve, reject) => {
     front.server.once("error", reject);
     front.server.listen(0, spec.host, 1024, resolve);
@@ -98,6 +114,31 @@ export const runModelserver = async (specPath: string): Promise<void> => {
     throw new TypeError("the front does not listen on a port");
   writeAddress(spec.addressFile, { pid: process.pid, port: address.port });
 };
+
+type Check =
+  | { readonly check: RequestCheck | null; readonly failure: null }
+  | { readonly check: null; readonly failure: Failure };
+
+/** Loads what checks requests only where a service wants them checked: an instance should listen soon. */
+const openCheck = async ({ requestRule, engine }: LaunchSpec): Promise<Check> => {
+  if (requestRule === undefined) return { check: null, failure: null };
+  const { compileRequestCheck } = await import("./request-check.ts");
+  try {
+    return { check: compileRequestCheck(requestRule, engine), failure: null };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const message = `Requests cannot be checked: apis[0].request.data of config.json is no JSON Schema: ${reason}.`;
+    return { check: null, failure: { reason: "request-schema", message } };
+  }
+};
+
+/** A pool that is never started, and says why. */
+const failedPool = (pool: Pool, failure: Failure): FrontDeps["pool"] => ({
+  submit: (input, settle) => pool.submit(input, settle),
+  health: () => ({ state: "failed", failure }),
+  stats: () => pool.stats(),
+  counters: () => pool.counters(),
+});
 
 /** By rename, so that whoever watches for the file never reads half of it. */
 const writeAddress = (file: string, address: AddressFile): void => {

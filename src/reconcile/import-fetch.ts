@@ -3,21 +3,24 @@
  * rules of core, whether it may go on. Everything that is wrong comes back at once.
  */
 import { createWriteStream } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { CONFIG_BYTES_MAX, checkConfig } from "../core/config-json.ts";
 import type { ModelConfig } from "../core/config-json.ts";
 import type { EngineName } from "../core/engines.ts";
 import { AVAILABLE_ENGINES, isAvailable } from "../core/engines.ts";
+import { ENCRYPTED_HEAD_BYTES, encryptedBy } from "../core/encrypted.ts";
 import { fail } from "../core/errors.ts";
 import type { Problem } from "../core/errors.ts";
 import { readJson } from "../core/json-text.ts";
 import type { Model } from "../core/model.ts";
-import { formatObsLocation, parseObsLocation } from "../core/obs-location.ts";
-import type { ObsLocation } from "../core/obs-location.ts";
+import { parseObsLocation } from "../core/obs-location.ts";
 import { PACKAGE_LIMITS, checkLayout } from "../core/package-layout.ts";
 import type { PackageFile, PackageLayout } from "../core/package-layout.ts";
+import { chooseTemplate, templateConfig } from "../core/templates.ts";
+import type { TemplateRequest } from "../core/templates.ts";
+import { findModelFolder } from "../objects/model-folder.ts";
 import type { Objects } from "../objects/objects.ts";
 
 const LIMITS = {
@@ -33,19 +36,6 @@ const textOf = (request: Model["request"], field: string): string | null => {
   return typeof value === "string" && value.trim() !== "" ? value : null;
 };
 
-/** Where the `model` folder is: below the location, or the location itself. */
-const findModelFolder = async (objects: Objects, model: Model): Promise<ObsLocation> => {
-  const at = parseObsLocation(model.sourceLocation);
-  if (at === null) throw fail("SOURCE_NOT_FOUND", { location: model.sourceLocation });
-  const key = at.key.replace(/\/+$/, "");
-  const holds = async (folder: string): Promise<boolean> =>
-    (await objects.list(model.projectId, at.bucket, { prefix: `${folder}/`, limit: 1 })).objects.length > 0;
-  const below = key === "" ? "model" : `${key}/model`;
-  if (await holds(below)) return { bucket: at.bucket, key: below };
-  if (/(?:^|\/)model$/.test(key) && (await holds(key))) return { bucket: at.bucket, key };
-  throw fail("SOURCE_NOT_FOUND", { location: formatObsLocation({ bucket: at.bucket, key }) });
-};
-
 /** Downloads the package, and the inference code the request names beside it, into `into`. */
 export const fetchPackage = async (
   objects: Objects,
@@ -53,7 +43,7 @@ export const fetchPackage = async (
   into: string,
   signal: AbortSignal,
 ): Promise<void> => {
-  const folder = await findModelFolder(objects, model);
+  const folder = await findModelFolder(objects, model.projectId, model.sourceLocation);
   await objects.download(model.projectId, folder, into, LIMITS, signal);
   const code = textOf(model.request, "execution_code");
   if (code === null) return;
@@ -96,45 +86,90 @@ const objectOf = (text: string | null): Record<string, unknown> => {
     : {};
 };
 
-/** Checks configuration and layout of a fetched package. Its config.json is written when only the request had one. */
+/** What the request's template says instead of a config.json; null without one. */
+const templateOf = (model: Model): Readonly<Record<string, unknown>> | null => {
+  const request = model.request["template"];
+  if (model.type !== "Template" || typeof request !== "object" || request === null) return null;
+  // The request was checked when it came; a release without that template may have been started since.
+  const choice = chooseTemplate(request as TemplateRequest);
+  if (!choice.ok) throw fail("TEMPLATE_NOT_FOUND", { id: (request as TemplateRequest).template_id });
+  return templateConfig(choice.template, choice.mode);
+};
+
+const HEADS_AT_ONCE = 16;
+
+/** Files that were encrypted before they were uploaded, as problems. */
+const encryptedFiles = async (folder: string, files: readonly PackageFile[]): Promise<readonly Problem[]> => {
+  const problems: Problem[] = [];
+  const plain = files.filter(({ kind }) => kind === undefined || kind === "file");
+  const next = plain.values();
+  const look = async (): Promise<void> => {
+    const head = Buffer.alloc(ENCRYPTED_HEAD_BYTES);
+    for (const { path } of next) {
+      await using file = await open(join(folder, path));
+      const { bytesRead } = await file.read(head, 0, ENCRYPTED_HEAD_BYTES, 0);
+      const by = encryptedBy(head.subarray(0, bytesRead));
+      if (by !== null)
+        problems.push({
+          path: `model/${path}`,
+          message: `is encrypted (${by})`,
+          fix: "upload it decrypted: encrypted objects cannot be imported",
+        });
+    }
+  };
+  await Promise.all(Array.from({ length: HEADS_AT_ONCE }, look));
+  return problems.toSorted((a, b) => (a.path < b.path ? -1 : 1));
+};
+
+/** Checks configuration, layout and contents of a fetched package. Its config.json is written when it had none of its own. */
 export const checkPackage = async (
   model: Model,
   folder: string,
   list: (folder: string) => Promise<readonly PackageFile[]>,
 ): Promise<PackageVerdict> => {
-  if (!isAvailable(model.type))
-    throw fail("MODEL_TYPE_UNAVAILABLE", { type: model.type, available: AVAILABLE_ENGINES });
+  const template = templateOf(model);
+  const engine = template === null ? model.type : String(template["model_type"]);
+  if (!isAvailable(engine))
+    throw fail("MODEL_TYPE_UNAVAILABLE", { type: engine, available: AVAILABLE_ENGINES });
   const files = await list(folder);
   const initial = textOf(model.request, "initial_config");
   const own = await readConfigFile(folder, files);
-  const text = initial ?? own;
+  const text = initial ?? own ?? (template === null ? null : "{}");
   const { request } = model;
+  // A template decides what it stands for; a config.json beside the model may add dependencies, metrics and the like.
+  const { model_algorithm: algorithm, ...decided } = template ?? {};
   const checked =
     text === null
       ? null
       : checkConfig(text, {
-          modelType: model.type,
-          ...(initial === null ? {} : { defaults: objectOf(own) }),
+          modelType: engine,
+          defaults: {
+            ...(algorithm === undefined ? {} : { model_algorithm: algorithm }),
+            ...(initial === null ? {} : objectOf(own)),
+          },
           overrides: {
             model_algorithm: request["model_algorithm"],
             runtime: request["runtime"],
             apis: request["apis"],
             dependencies: request["dependencies"],
+            ...decided,
           },
         });
-  const { layout, problems } = checkLayout(files, model.type, {
-    configElsewhere: initial !== null,
+  const { layout, problems } = checkLayout(files, engine, {
+    configElsewhere: initial !== null || template !== null,
     serviceElsewhere: false,
+    serviceNeeded: template !== null,
   });
-  const all = [...(checked?.problems ?? []), ...problems];
+  const all = [...(checked?.problems ?? []), ...problems, ...(await encryptedFiles(folder, files))];
   if (all.length > 0 || checked === null || checked.config === null) {
     return { ok: false, problems: all, warnings: checked?.warnings ?? [] };
   }
-  if (own === null) await writeFile(join(folder, "config.json"), text ?? "");
+  if (own === null)
+    await writeFile(join(folder, "config.json"), initial ?? JSON.stringify(checked.config, null, 2));
   return {
     ok: true,
     package: {
-      engine: model.type,
+      engine,
       config: checked.config,
       layout,
       files: own === null ? await list(folder) : files,

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { PROJECT, sampleModel } from "../../test/support/store-samples.ts";
+import type { EngineName } from "../core/engines.ts";
 import { at, modelEvents } from "../core/event-texts.ts";
+import { TEMPLATES } from "../core/templates.ts";
 import type { Model } from "../core/model.ts";
 import type { EnvironmentOutcome, EnvironmentRequest, Environments } from "../environments/environments.ts";
 import { openDirectoryObjects } from "../objects/directory.ts";
@@ -43,6 +45,14 @@ const FILES: Readonly<Record<string, string>> = {
   "own/deep/module.py": "x = 1",
 };
 const never = new AbortController().signal;
+/** What stands for a model of each engine that a template has. */
+const MODEL_FILES: Readonly<Partial<Record<EngineName, Readonly<Record<string, string>>>>> = {
+  TensorFlow: { "saved_model.pb": "graph", "variables/variables.index": "weights" },
+  MXNet: { "resnet-symbol.json": "{}", "resnet-0000.params": "weights" },
+  PyTorch: { "model.pth": "weights" },
+  Caffe: { "deploy.prototxt": "layers", "model.caffemodel": "weights" },
+  MindSpore: { "model.mindir": "graph" },
+};
 
 let dir = "";
 let store: Store;
@@ -183,6 +193,92 @@ describe("an import", () => {
       expect((await read(model)).status).toBe("published");
     },
   );
+
+  test("takes a template's word for config.json, and asks for the inference code", async () => {
+    await upload("cats/model", {
+      "saved_model.pb": "graph",
+      "variables/variables.index": "i",
+      "customize_service.py": "c",
+    });
+    const template = {
+      template_id: "tensorflow-py36",
+      template_inputs: [{ input: "obs://models/cats/model", input_id: "model" }],
+      infer_format: "object_detection",
+    };
+    const model = await create({
+      type: "Template",
+      sourceLocation: "obs://models/cats",
+      request: { template },
+    });
+    await importer.pass(model.id, never);
+    const { status, published } = await read(model);
+    expect(status).toBe("published");
+    expect(published).toMatchObject({
+      engine: "TensorFlow",
+      config: { model_algorithm: "object_detection", runtime: "python3.6" },
+    });
+    const copy = packages.directory(published?.packageDigest ?? "");
+    expect(JSON.parse(await readFile(join(copy, "config.json"), "utf8"))).toMatchObject({
+      model_type: "TensorFlow",
+      apis: [{ request: { "Content-type": "multipart/form-data" } }],
+    });
+    await upload("bare/model", { "saved_model.pb": "graph", "variables/variables.index": "i" });
+    const bare = await create({
+      type: "Template",
+      sourceLocation: "obs://models/bare",
+      request: { template },
+    });
+    await importer.pass(bare.id, never);
+    expect((await history(bare)).map(({ info }) => info).join()).toContain(
+      "model/customize_service.py is missing",
+    );
+  });
+
+  test.each(TEMPLATES.map((template) => [template.id, template.engine] as const))(
+    "takes a package of the template %s without config.json",
+    async (id, engine) => {
+      await upload("t/model", { ...MODEL_FILES[engine], "customize_service.py": "code" });
+      const request = {
+        template: {
+          template_id: id,
+          template_inputs: [{ input: "obs://models/t/model/", input_id: "model" }],
+        },
+      };
+      const model = await create({ type: "Template", sourceLocation: "obs://models/t", request });
+      await importer.pass(model.id, never);
+      expect((await read(model)).failure).toBeNull();
+      expect((await read(model)).published?.engine).toBe(engine);
+    },
+  );
+
+  test("refuses files that were encrypted before they were uploaded, all of them by name", async () => {
+    await upload("iris/model", {
+      ...FILES,
+      "iris.m": "Salted__12345678rest",
+      "own/key.txt": "-----BEGIN PGP MESSAGE-----",
+    });
+    const model = await create();
+    await importer.pass(model.id, never);
+    expect((await read(model)).status).toBe("failed");
+    const lines = (await history(model)).map(({ info }) => info);
+    expect(lines).toContain(
+      "model/iris.m is encrypted (openssl enc); upload it decrypted: encrypted objects cannot be imported.",
+    );
+    expect(lines.some((line) => line.startsWith("model/own/key.txt is encrypted (PGP)"))).toBe(true);
+  });
+
+  test("says which run of a training job was taken when the request named none", async () => {
+    await upload("out/V002/model", FILES);
+    const model = await create({
+      sourceLocation: "obs://models/out/V002",
+      request: { source_location: "obs://models/out/" },
+    });
+    await importer.pass(model.id, never);
+    expect((await read(model)).status).toBe("published");
+    expect((await history(model)).map(({ info }) => info)).toContain(
+      "The newest output of the training job was taken: obs://models/out/V002.",
+    );
+  });
 
   test("does no work again for a known package", async () => {
     await upload("iris/model", FILES);

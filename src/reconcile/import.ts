@@ -202,6 +202,9 @@ const importPackage = async (
   try {
     const began = clock.monotonicMs();
     await fetchPackage(deps.objects, model, scratch, signal);
+    const run = /\/(V\d+)$/.exec(model.sourceLocation)?.[1];
+    if (run !== undefined && !JSON.stringify(model.request).includes(run))
+      notes.add(modelEvents.trainingRunTaken(model.sourceLocation));
     notes.add(withDuration(modelEvents.fileImported(), clock.monotonicMs() - began));
     const verdict = await checkPackage(model, scratch, (folder) => packages.list(folder));
     const warnings = verdict.ok ? verdict.package.warnings : verdict.warnings;

@@ -38,6 +38,7 @@ const openControl = async (store: Store, runner: FakeRunner, clock: FakeClock) =
     settings: {
       workersPerInstance: 1,
       batching: NO_BATCHING,
+      validateRequests: "off",
       predictTimeoutMs: 1000,
       startTimeoutMs: 1_200_000,
       drainTimeoutMs: 1000,

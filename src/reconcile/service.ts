@@ -24,6 +24,8 @@ import type { Effects } from "./loop.ts";
 import type { Pass } from "./pass.ts";
 import { readBatching } from "../core/batching.ts";
 import type { Batching } from "../core/batching.ts";
+import { readValidation, requestRule } from "../core/request-rule.ts";
+import type { ValidationMode } from "../core/request-rule.ts";
 import { automaticStop } from "./schedule.ts";
 import { steadyTime } from "./steady-time.ts";
 import { SAID_WINDOW_MS, judge, nameOf } from "./service-verdict.ts";
@@ -39,6 +41,7 @@ export interface ServiceReconcilerDeps {
   readonly settings: {
     readonly workersPerInstance: number;
     readonly batching: Batching;
+    readonly validateRequests: ValidationMode;
     readonly predictTimeoutMs: number;
     readonly startTimeoutMs: number;
     readonly drainTimeoutMs: number;
@@ -179,6 +182,8 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
       };
     }
     const { settings } = deps;
+    const isChecked = readValidation(entry.envs, settings.validateRequests).validation === "on";
+    const rule = isChecked ? requestRule(published.config) : null;
     return {
       engine: published.engine,
       modelName: entry.modelName,
@@ -189,6 +194,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
       envs: entry.envs,
       workers: settings.workersPerInstance,
       batching: readBatching(entry.envs, settings.batching).batching,
+      ...(rule === null ? {} : { requestRule: rule }),
       ...(resourcesOf(entry) ?? { cpu: 1, memoryMb: 4096 }),
       predictTimeoutMs: settings.predictTimeoutMs,
       startTimeoutMs: deployTimeoutMs(entry, deps.settings.startTimeoutMs),

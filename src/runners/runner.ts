@@ -8,6 +8,7 @@ import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
 import type { Batching } from "../core/batching.ts";
 import type { EngineName } from "../core/engines.ts";
+import type { RequestRule } from "../core/request-rule.ts";
 
 /** How one copy of a version is started; equal for all instances of a group. */
 export interface InstanceSpec {
@@ -26,6 +27,8 @@ export interface InstanceSpec {
   readonly workers: number;
   /** Absent: requests are not joined. */
   readonly batching?: Batching;
+  /** What requests are held to. Absent: to nothing. */
+  readonly requestRule?: RequestRule;
   readonly cpu: number;
   readonly memoryMb: number;
   /** Longest single prediction, ms. A worker that exceeds it is replaced. */

@@ -451,6 +451,7 @@ export class ServiceMachine {
       settings: {
         workersPerInstance: 1,
         batching: NO_BATCHING,
+        validateRequests: "off",
         predictTimeoutMs: 1000,
         startTimeoutMs: 1_200_000,
         drainTimeoutMs: 1000,

@@ -1,6 +1,7 @@
 /** The AI application operations of `/v1/{project_id}/models` (contracts/modelarts.md §1). They start nothing: a new
  *  version is written in `publishing`, and the import reconciler takes it from there. */
 import { randomUUID } from "node:crypto";
+import type { z } from "zod";
 import { errorBody, eventsQuery, projectParams } from "../../contract/modelarts/common.ts";
 import { modelArtsCode } from "../../contract/modelarts/errors.ts";
 import {
@@ -14,15 +15,21 @@ import {
   modelDetails,
   modelEventsAnswer,
   modelParams,
+  templatesAnswer,
+  templatesQuery,
 } from "../../contract/modelarts/models.ts";
 import { AVAILABLE_ENGINES, isAvailable } from "../../core/engines.ts";
 import { engineRuntimes } from "../../core/runtimes.ts";
 import { AppError, fail } from "../../core/errors.ts";
+import type { Problem } from "../../core/errors.ts";
+import { IO_MODES } from "../../core/io-modes.ts";
+import { TEMPLATES, TEMPLATE_INPUT, chooseTemplate } from "../../core/templates.ts";
+import { findModelFolder } from "../../objects/model-folder.ts";
 import { at, modelEvents } from "../../core/event-texts.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
 import { LIMITS } from "../../core/limits.ts";
 import type { Model } from "../../core/model.ts";
-import { formatObsLocation, parseObsLocation } from "../../core/obs-location.ts";
+import { formatObsLocation } from "../../core/obs-location.ts";
 import type { ModelFilter } from "../../store/store.ts";
 import { projectCallerOf } from "../app.ts";
 import type { App } from "../app.ts";
@@ -34,22 +41,64 @@ import { demandWorkspace } from "./workspace.ts";
 const tags = ["AI applications"];
 const ROOT = "/v1/:project_id/models";
 
-/** Refuses a source that holds no folder named `model` right away, instead of after an import that must fail. */
-const demandSource = async (deps: ApiDeps, project: ProjectId, location: string): Promise<string> => {
-  const source = parseObsLocation(location);
-  if (source === null) throw fail("SOURCE_NOT_FOUND", { location });
-  const folder = source.key.replace(/\/+$/, "");
-  const prefix = folder === "" ? "model/" : `${folder}/model/`;
-  let isThere: boolean;
-  try {
-    const { objects } = await deps.objects.list(project, source.bucket, { prefix, limit: 1 });
-    isThere = objects.length > 0;
-  } catch (error) {
-    if (!(error instanceof AppError) || error.status >= 500) throw error;
-    isThere = false;
+type CreateModel = z.output<typeof createModel>;
+
+/** What a version is made from; a template's inputs take the place of a source. */
+const sourceOf = (body: CreateModel): string => {
+  if (body.template === undefined) return body.source_location ?? "";
+  const choice = chooseTemplate(body.template);
+  if (!choice.ok) {
+    const { problems } = choice;
+    throw choice.unknownId
+      ? fail("TEMPLATE_NOT_FOUND", { id: body.template.template_id }, { problems })
+      : fail("TEMPLATE_INVALID", { reason: problems.map(sentence).join("; ") }, { problems });
   }
-  if (!isThere) throw fail("SOURCE_NOT_FOUND", { location });
-  return formatObsLocation({ bucket: source.bucket, key: folder });
+  // Guide §4.2.1: a batch service could not know how to call it.
+  if (choice.mode.id === "undefined" && body.install_type?.includes("batch") === true)
+    throw fail(
+      "MODEL_INFER_TYPE",
+      { id: body.model_name, inferType: "batch" },
+      {
+        problems: [
+          {
+            path: "install_type",
+            message: "has batch, which models of the undefined mode cannot be deployed as",
+            fix: "leave it out, or name another mode in template.infer_format",
+          },
+        ],
+      },
+    );
+  return choice.location;
+};
+
+const sentence = ({ path, message, fix }: Problem): string => `${path} ${message} (${fix})`;
+
+/** Models of the undefined mode cannot become batch services. */
+const installTypes = (body: CreateModel): Model["installTypes"] => {
+  if (body.install_type !== undefined) return body.install_type;
+  const choice = body.template === undefined ? null : chooseTemplate(body.template);
+  const hasNoMode = choice?.ok === true && choice.mode.id === "undefined";
+  return hasNoMode ? ["real-time", "edge"] : ["real-time", "batch", "edge"];
+};
+
+/**
+ * Refuses a source that holds no folder named `model` right away, instead of after an import that must fail. What is kept
+ * is the folder above that one, of the run of a training job that is the newest now.
+ */
+const demandSource = async (
+  deps: ApiDeps,
+  project: ProjectId,
+  location: string,
+  jobVersion: string | undefined,
+): Promise<string> => {
+  try {
+    const named = jobVersion === undefined || jobVersion === "" ? null : jobVersion;
+    const { bucket, key } = await findModelFolder(deps.objects, project, location, named);
+    return formatObsLocation({ bucket, key: key.replace(/\/?model$/, "") });
+  } catch (error) {
+    if (!(error instanceof AppError) || error.status >= 500 || error.code === "SOURCE_NOT_FOUND") throw error;
+    throw fail("SOURCE_NOT_FOUND", { location });
+  }
 };
 
 export const modelRoutes = (app: App, deps: ApiDeps): void => {
@@ -75,7 +124,8 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
       const caller = projectCallerOf(request);
       const { body } = request;
       const workspaceId = demandWorkspace(body.workspace_id);
-      if (!isAvailable(body.model_type)) {
+      const source = sourceOf(body);
+      if (body.template === undefined && !isAvailable(body.model_type)) {
         throw fail("MODEL_TYPE_UNAVAILABLE", { type: body.model_type, available: AVAILABLE_ENGINES });
       }
       const model: Model = {
@@ -88,8 +138,8 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
         version: body.model_version,
         type: body.model_type,
         description: body.description ?? "",
-        installTypes: body.install_type ?? ["real-time", "batch", "edge"],
-        sourceLocation: await demandSource(deps, caller.projectId, body.source_location),
+        installTypes: installTypes(body),
+        sourceLocation: await demandSource(deps, caller.projectId, source, body.source_job_version),
         request: body,
         status: "publishing",
         failure: null,
@@ -160,6 +210,57 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
           runtime_states: states
             .filter((state) => state.engine === engine.ai_engine)
             .map(({ runtime, python, release, state, runs }) => ({ runtime, python, release, state, runs })),
+        })),
+      };
+    },
+  );
+
+  app.get(
+    `${ROOT}/templates`,
+    {
+      schema: {
+        tags,
+        summary: "List the model templates and the input and output modes (additive)",
+        params: projectParams,
+        querystring: templatesQuery,
+        response: { 200: templatesAnswer, "4xx": errorBody },
+      },
+    },
+    async (request) => {
+      const { type, engine, environment, search } = request.query;
+      const has = (text: string, part: string | undefined): boolean =>
+        part === undefined || text.toLowerCase().includes(part.toLowerCase());
+      const templates = TEMPLATES.filter(
+        (template) =>
+          has(template.type, type) &&
+          has(template.engine, engine) &&
+          has(template.environment, environment) &&
+          has(`${template.id} ${template.name} ${template.release} ${template.environment}`, search),
+      );
+      return {
+        count: templates.length,
+        total_count: templates.length,
+        templates: templates.map((template) => ({
+          template_id: template.id,
+          template_name: template.name,
+          type: template.type,
+          engine: template.engine,
+          release: template.release,
+          environment: template.environment,
+          runtime: template.runtime ?? "",
+          infer_format: template.mode,
+          overridable: template.overridable,
+          template_inputs: [
+            {
+              input_id: TEMPLATE_INPUT,
+              description: "folder model with the model's files and customize_service.py",
+            },
+          ],
+        })),
+        infer_formats: IO_MODES.map((mode) => ({
+          infer_format: mode.id,
+          name: mode.name,
+          apis: JSON.stringify(mode.apis),
         })),
       };
     },

@@ -3,9 +3,11 @@
  * specifications), all of them at once, and JSON-patches over the answered form (contracts/modelarts.md §2.1, §2.6).
  */
 import { NO_BATCHING, readBatching } from "../../core/batching.ts";
+import { readValidation, requestRule } from "../../core/request-rule.ts";
 import type { AppError, Problem } from "../../core/errors.ts";
 import { fail } from "../../core/errors.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
+import type { Published } from "../../core/model.ts";
 import type { NamedModels } from "../../core/service-update.ts";
 import type { RevisionEntry, ServiceConfig } from "../../core/service.ts";
 import { CUSTOM_SPECIFICATION, SPECIFICATION_NAMES } from "../../core/specifications.ts";
@@ -73,12 +75,30 @@ const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
 };
 
 /** What a service's variables say to the platform itself: wrong values would be ignored, silently. */
-const batchingFindings = (entry: ConfigEntry, path: string): readonly Finding[] =>
-  readBatching(entry.envs ?? {}, NO_BATCHING).problems.map(({ path: name, message, fix }) => ({
+const settingFindings = (
+  entry: ConfigEntry,
+  path: string,
+  published: Published | null,
+): readonly Finding[] => {
+  const envs = entry.envs ?? {};
+  const { validation, problems } = readValidation(envs, "off");
+  const hasNoRule = validation === "on" && published !== null && requestRule(published.config) === null;
+  const nothingToCheck: Problem = {
+    path: "envs.MODELPORT_VALIDATE_REQUESTS",
+    message:
+      "asks for requests to be checked, but config.json of the AI application has no JSON Schema for them",
+    fix: "Describe them in apis[0].request.data of config.json, or leave the variable out",
+  };
+  return [
+    ...readBatching(envs, NO_BATCHING).problems,
+    ...problems,
+    ...(hasNoRule ? [nothingToCheck] : []),
+  ].map(({ path: name, message, fix }) => ({
     path: `${path}.${name}`,
     error: () =>
       argumentInvalid([{ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }]),
   }));
+};
 
 const modelFindings = async (
   store: Store,
@@ -117,7 +137,11 @@ export const resolveConfig = async (
     const path = `config[${index}]`;
     findings.push(
       ...sizeFindings(entry, path),
-      ...batchingFindings(entry, path),
+      ...settingFindings(
+        entry,
+        path,
+        (await store.models.get(project, entry.model_id as ModelId))?.published ?? null,
+      ),
       ...(await modelFindings(store, project, entry, path, models)),
     );
   }

@@ -42,64 +42,103 @@ const jsonObjectText = z
   .max(LIMITS.initialConfigBytes.value)
   .refine((text) => text === "" || isJsonObject(text), { message: "a string that holds a JSON object" });
 
+const sourceLocation = z
+  .string()
+  .max(1024)
+  .refine((text) => parseObsLocation(text) !== null, {
+    message: "obs://bucket/folder, where the folder holds a folder named model",
+  });
+
+interface Source {
+  readonly model_type?: unknown;
+  readonly source_location?: unknown;
+  readonly template?: unknown;
+}
+
+/** A template has its inputs, everything else a source. Runs beside the other checks: all problems come at once. */
+const demandSource = (body: Source, context: z.core.$RefinementCtx): void => {
+  const isTemplate = body.model_type === "Template";
+  const needed = isTemplate ? "template" : "source_location";
+  if (body[needed] === undefined)
+    context.addIssue({
+      code: "invalid_type",
+      expected: isTemplate ? "object" : "string",
+      input: undefined,
+      path: [needed],
+    });
+  if (!isTemplate && body.template !== undefined)
+    context.addIssue({ code: "custom", path: ["template"], message: "only for model_type Template" });
+};
+
 /** Body of POST /models. Unknown members are kept, because details answers echo the request. */
-export const createModel = z.looseObject({
-  model_name: name,
-  model_version: version,
-  model_type: z.enum(KNOWN_MODEL_TYPES),
-  source_location: z
-    .string()
-    .max(1024)
-    .refine((text) => parseObsLocation(text) !== null, {
-      message: "obs://bucket/folder, where the folder holds a folder named model",
-    }),
-  source_type: z.enum(["auto", ""]).optional(),
-  source_copy: z.unknown().optional(),
-  source_job_id: z.string().max(64).optional(),
-  source_job_version: z.string().max(64).optional(),
-  description: description.optional(),
-  runtime: z.string().max(128).optional(),
-  execution_code: z
-    .string()
-    .max(1024)
-    .refine((text) => text === "" || text.endsWith("customize_service.py"), {
-      message: "the location of a file named customize_service.py",
-    })
-    .optional(),
-  initial_config: jsonObjectText.optional(),
-  model_algorithm: z
-    .string()
-    .regex(
-      /^([A-Za-z][^&!'"<>=]{0,35})?$/,
-      `at most ${LIMITS.algorithmLength.value} characters, a letter first`,
-    )
-    .optional(),
-  model_metrics: jsonObjectText.optional(),
-  apis: z.array(z.looseObject({})).max(200).optional(),
-  input_params: params.optional(),
-  output_params: params.optional(),
-  dependencies: z.array(dependency).max(50).optional(),
-  install_type: z
-    .array(z.enum(["real-time", "batch", "edge"]))
-    .min(1)
-    .max(3)
-    .optional(),
-  model_docs: z
-    .array(
-      z.object({
-        doc_name: z
-          .string()
-          .regex(
-            /^[A-Za-z\u4e00-\u9fa5][A-Za-z0-9\u4e00-\u9fa5_-]{0,47}$/,
-            "1 to 48 characters, a letter first",
-          ),
-        doc_url: z.string().regex(/^https?:\/\/\S{1,1024}$/, "an http or https URL"),
-      }),
-    )
-    .max(LIMITS.modelDocs.value)
-    .optional(),
-  workspace_id: z.string().max(64).optional(),
-});
+export const createModel = z
+  .looseObject({
+    model_name: name,
+    model_version: version,
+    model_type: z.enum(KNOWN_MODEL_TYPES),
+    source_location: sourceLocation.optional(),
+    template: z
+      .object({
+        template_id: z.string().min(1).max(128),
+        template_inputs: z
+          .array(z.object({ input: sourceLocation, input_id: z.string().min(1).max(128) }))
+          .min(1)
+          .max(10),
+        infer_format: z.string().max(128).optional(),
+      })
+      .optional(),
+    source_type: z.enum(["auto", ""]).optional(),
+    source_copy: z.unknown().optional(),
+    source_job_id: z.string().max(64).optional(),
+    /** Picks one run of a training job whose `train_url` is the source: `V002`. */
+    source_job_version: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]{0,64}$/, "a run of the training job, such as V002")
+      .optional(),
+    description: description.optional(),
+    runtime: z.string().max(128).optional(),
+    execution_code: z
+      .string()
+      .max(1024)
+      .refine((text) => text === "" || text.endsWith("customize_service.py"), {
+        message: "the location of a file named customize_service.py",
+      })
+      .optional(),
+    initial_config: jsonObjectText.optional(),
+    model_algorithm: z
+      .string()
+      .regex(
+        /^([A-Za-z][^&!'"<>=]{0,35})?$/,
+        `at most ${LIMITS.algorithmLength.value} characters, a letter first`,
+      )
+      .optional(),
+    model_metrics: jsonObjectText.optional(),
+    apis: z.array(z.looseObject({})).max(200).optional(),
+    input_params: params.optional(),
+    output_params: params.optional(),
+    dependencies: z.array(dependency).max(50).optional(),
+    install_type: z
+      .array(z.enum(["real-time", "batch", "edge"]))
+      .min(1)
+      .max(3)
+      .optional(),
+    model_docs: z
+      .array(
+        z.object({
+          doc_name: z
+            .string()
+            .regex(
+              /^[A-Za-z\u4e00-\u9fa5][A-Za-z0-9\u4e00-\u9fa5_-]{0,47}$/,
+              "1 to 48 characters, a letter first",
+            ),
+          doc_url: z.string().regex(/^https?:\/\/\S{1,1024}$/, "an http or https URL"),
+        }),
+      )
+      .max(LIMITS.modelDocs.value)
+      .optional(),
+    workspace_id: z.string().max(64).optional(),
+  })
+  .superRefine(demandSource, { when: ({ value }) => typeof value === "object" && value !== null });
 
 export const createModelAnswer = z.object({ model_id: z.string() });
 
@@ -173,6 +212,33 @@ export const modelDetails = z.object({
   model_labels: z.array(z.string()),
   labels_map: z.object({ labels: z.array(z.string()) }),
   cmd: z.string(),
+});
+
+export const templatesQuery = z.object({
+  type: queryText,
+  engine: queryText,
+  environment: queryText,
+  search: queryText,
+});
+
+export const templatesAnswer = z.object({
+  count: z.number(),
+  total_count: z.number(),
+  templates: z.array(
+    z.object({
+      template_id: z.string(),
+      template_name: z.string(),
+      type: z.string(),
+      engine: z.string(),
+      release: z.string(),
+      environment: z.string(),
+      runtime: z.string(),
+      infer_format: z.string(),
+      overridable: z.boolean(),
+      template_inputs: z.array(z.object({ input_id: z.string(), description: z.string() })),
+    }),
+  ),
+  infer_formats: z.array(z.object({ infer_format: z.string(), name: z.string(), apis: z.string() })),
 });
 
 export const modelParams = z.object({ project_id: z.string(), model_id: z.string() });

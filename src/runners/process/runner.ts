@@ -185,6 +185,7 @@ const launchSpec = (
     ),
     workers: instance.workers,
     ...(instance.batching === undefined ? {} : { batching: instance.batching }),
+    ...(instance.requestRule === undefined ? {} : { requestRule: instance.requestRule }),
     predictTimeoutMs: instance.predictTimeoutMs,
     startTimeoutMs: instance.startTimeoutMs,
     drainTimeoutMs: instance.drainTimeoutMs,
