@@ -2,16 +2,17 @@
  * An incremental, strict parser of HTTP/1.x answers, for the upstream side only. node:http's client costs twice what the
  * rest of the hop does (bench/hop), and this side needs little: one answer at a time, framing, nothing rebuilt.
  *
- * head → (1xx: head again) → body (http1/body-decoder.ts) → complete. Whatever two parsers could read differently (both
+ * head → (1xx: head again) → body (http/body-decoder.ts) → complete. Whatever two parsers could read differently (both
  * framings, repeated lengths, bare CR or LF, folded lines) is an error, never a guess.
  */
-import { answerLines, fieldName } from "./headers.ts";
-import { BodyDecoder, Malformed } from "./http1/body-decoder.ts";
-import type { BodyEvents, Framing } from "./http1/body-decoder.ts";
-import { HeadMemo } from "./http1/head-memo.ts";
-import { isClean, trimmed } from "./http1/request-head.ts";
+import { fieldName } from "../http/field-name.ts";
+import { answerLines } from "./headers.ts";
+import { BodyDecoder, Malformed } from "../http/body-decoder.ts";
+import type { BodyEvents, Framing } from "../http/body-decoder.ts";
+import { HeadMemo } from "../http/head-memo.ts";
+import { isClean, trimmed } from "../http/request-head.ts";
 
-export { Malformed as AnswerMalformed } from "./http1/body-decoder.ts";
+export { Malformed as AnswerMalformed } from "../http/body-decoder.ts";
 
 export interface AnswerHead {
   readonly status: number;

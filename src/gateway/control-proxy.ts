@@ -5,9 +5,10 @@
 import type { Clock } from "../core/clock.ts";
 import { fail } from "../core/errors.ts";
 import type { AppError } from "../core/errors.ts";
-import { dateLine, requestIdOf, sendError } from "./answer.ts";
+import { dateLine } from "../http/answer-head.ts";
+import { requestIdOf, sendError } from "./answer.ts";
 import type { AnswerHead } from "./answer-parser.ts";
-import type { Exchange, ExchangeListener } from "./exchange.ts";
+import type { Exchange, ExchangeListener } from "../http/exchange.ts";
 import { controlLines, forwardedFor } from "./headers.ts";
 import { outcomeOf } from "./record.ts";
 import type { AccessLog } from "./record.ts";

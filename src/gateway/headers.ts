@@ -1,40 +1,13 @@
 /**
- * Header fields: which are known, which cross the gateway, and their form as lines. Hop-by-hop fields and those the
+ * Header fields: which cross the gateway, and their form as lines. Hop-by-hop fields and those the
  * Connection field names end here, in both directions; credentials for this platform end here on the way in.
  *
  * Names are compared case-insensitively and with `_` read as `-`: CGI-style servers (WSGI) cannot tell the two apart, so
  * `X_Request_Id` would otherwise pass for the field the gateway sets. Only the exact spelling is *believed*, though.
  */
+import { fieldName, rememberedByName } from "../http/field-name.ts";
+import type { FieldName, KnownFields } from "../http/field-name.ts";
 import type { Span } from "../telemetry/tracing.ts";
-
-/** What the gateway itself reads of a request, joined with ", " where a field came more than once. */
-export interface KnownFields {
-  connection?: string;
-  contentLength?: string;
-  contentType?: string;
-  expect?: string;
-  forwardedFor?: string;
-  host?: string;
-  requestId?: string;
-  token?: string;
-  traceparent?: string;
-  tracestate?: string;
-  transferEncoding?: string;
-}
-
-const KNOWN: ReadonlyMap<string, keyof KnownFields> = new Map([
-  ["connection", "connection"],
-  ["content-length", "contentLength"],
-  ["content-type", "contentType"],
-  ["expect", "expect"],
-  ["x-forwarded-for", "forwardedFor"],
-  ["host", "host"],
-  ["x-request-id", "requestId"],
-  ["x-auth-token", "token"],
-  ["traceparent", "traceparent"],
-  ["tracestate", "tracestate"],
-  ["transfer-encoding", "transferEncoding"],
-] as const);
 
 const HOP_BY_HOP = [
   "connection",
@@ -76,38 +49,24 @@ const CONTROL_DROPPED: ReadonlySet<string> = new Set([
 /** Not passed back: `x-request-id` is the gateway's, and the framing is told apart from the fields. */
 const ANSWER_DROPPED: ReadonlySet<string> = new Set([...HOP_BY_HOP, "x-request-id", "content-length"]);
 
-/** All there is to know of a field name. */
-export interface FieldName {
-  /** Lower case. */
-  readonly lower: string;
-  readonly known: keyof KnownFields | null;
+/** All there is to know of a field that may cross. */
+interface CrossingField extends FieldName {
   readonly toInstance: boolean;
   readonly toControl: boolean;
   readonly toCaller: boolean;
 }
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** Reading a name costs more than looking it up, and callers send the same few dozen spellings. Bounded. */
-const MEMO_MAX = 2_000;
-const memo = new Map<string, FieldName>();
-
-/** Null when `name` is not a field name (RFC 9110 §5.1). */
-export const fieldName = (name: string): FieldName | null => {
-  const remembered = memo.get(name);
-  if (remembered !== undefined) return remembered;
-  if (!TOKEN.test(name)) return null;
-  const lower = name.toLowerCase();
-  const folded = lower.replaceAll("_", "-");
-  const field: FieldName = {
-    lower,
-    known: KNOWN.get(lower) ?? null,
+const crossingField = rememberedByName((name: string): CrossingField | null => {
+  const field = fieldName(name);
+  if (field === null) return null;
+  const folded = field.lower.replaceAll("_", "-");
+  return {
+    ...field,
     toInstance: !REQUEST_DROPPED.has(folded),
     toControl: !CONTROL_DROPPED.has(folded),
     toCaller: !ANSWER_DROPPED.has(folded),
   };
-  if (memo.size < MEMO_MAX && name.length <= 64) memo.set(name, field);
-  return field;
-};
+});
 
 /** The fields a Connection value names, lower-case; null for the usual `keep-alive` or `close` alone. */
 const nominated = (connection: string | undefined): ReadonlySet<string> | null => {
@@ -125,7 +84,7 @@ const forwardable = (
   let lines = "";
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
-    const field = fieldName(name);
+    const field = crossingField(name);
     if (field === null || !field[direction] || (named !== null && named.has(field.lower))) continue;
     if (replaced !== null && field.known !== null && replaced.has(field.known)) continue;
     lines += `${name}: ${fields[i + 1] ?? ""}\r\n`;

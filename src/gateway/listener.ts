@@ -1,6 +1,6 @@
 /**
  * The front door: accepts connections within bounds, and switches by target. docs/http.md says what becomes of every
- * odd request; the reading itself is in http1/.
+ * odd request; the reading itself is in src/http/.
  *
  *   headers over 128 KB 494; target over 32 KB 414; headers slower than 10 s 408; anything malformed 400: all closing
  *   connections over the limit are closed at once; idle ones after 65 s
@@ -14,12 +14,14 @@ import { fail } from "../core/errors.ts";
 import type { AppError } from "../core/errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Certificate } from "./certificate.ts";
-import { dateLine, reasonOf, renderError, requestIdOf, sendError, sendText } from "./answer.ts";
+import { dateLine, reasonOf } from "../http/answer-head.ts";
+import { refusalError } from "../http/refusal.ts";
+import { renderError, requestIdOf, sendError, sendText } from "./answer.ts";
 import type { ControlProxy } from "./control-proxy.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Exchange } from "../http/exchange.ts";
 import { refuseScrape } from "./metrics-access.ts";
-import { CallerConnection } from "./http1/caller-connection.ts";
-import type { DoorRefusal } from "./http1/caller-connection.ts";
+import { CallerConnection } from "../http/caller-connection.ts";
+import type { DoorRefusal } from "../http/caller-connection.ts";
 import { CallerSession } from "./http2/caller-session.ts";
 import { Prediction } from "./prediction.ts";
 import type { PredictionDeps } from "./prediction.ts";
@@ -244,20 +246,3 @@ const secureContext = ({ cert, key }: Certificate): SecureContextOptions => ({
   key,
   minVersion: "TLSv1.2",
 });
-
-const refusalError = (refusal: DoorRefusal): AppError => {
-  switch (refusal.kind) {
-    case "malformed":
-      return fail("REQUEST_MALFORMED", refusal);
-    case "method":
-      return fail("METHOD_NOT_ALLOWED", refusal);
-    case "expectation":
-      return fail("EXPECTATION_FAILED", {});
-    case "version":
-      return fail("VERSION_NOT_SUPPORTED", {});
-    case "too-large":
-      return fail("HEADERS_TOO_LARGE", {});
-    case "late":
-      return fail("REQUEST_INCOMPLETE", refusal);
-  }
-};

@@ -2,7 +2,7 @@
  * A streamed answer as server-sent events (WHATWG HTML §9.2): each item of the iterator that user code returned is one event
  * with its JSON as data. A failure in the middle is an event of its own, `error`, with the body that a failure has otherwise.
  */
-import type { ServerResponse } from "node:http";
+import type { Exchange } from "../http/exchange.ts";
 import type { ItemSink } from "./pool.ts";
 
 export const EVENT_STREAM = "text/event-stream";
@@ -18,36 +18,67 @@ export const takesEvents = (accept: string | undefined): boolean =>
         !/;\s*q=0(?:\.0*)?\s*(?:;|$)/i.test(range),
     );
 
-export class EventStream implements ItemSink {
-  readonly #res: ServerResponse;
+const BEFORE = Buffer.from("data: ");
+/** JSON holds no line ends. */
+const BEHIND = Buffer.from("\n\n");
 
-  constructor(res: ServerResponse) {
-    this.#res = res;
+export class EventStream implements ItemSink {
+  readonly #exchange: Exchange;
+  /** Items that have come since the last write: those of one read of the worker leave in one. */
+  #pieces: Buffer[] = [];
+  #isFull = false;
+  #onDrain = (): void => {};
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
   }
 
   get hasBegun(): boolean {
-    return this.#res.headersSent;
+    return this.#exchange.isHeadSent;
   }
 
-  begin(): void {
-    if (!this.hasBegun)
-      this.#res.writeHead(200, { "Content-Type": EVENT_STREAM, "Cache-Control": "no-cache" });
+  /** `lines`: header lines for the answer's head. */
+  begin(lines = ""): void {
+    if (this.hasBegun) return;
+    this.#exchange.sendHead(
+      200,
+      "OK",
+      `${lines}Content-Type: ${EVENT_STREAM}\r\nCache-Control: no-cache\r\n`,
+      null,
+    );
   }
 
   write(item: Buffer, onDrain: () => void): boolean {
-    this.begin();
-    // One write, so that an event is one chunk and mostly one packet. JSON holds no line ends.
-    const hasRoom = this.#res.write(`data: ${item.toString("utf8")}\n\n`);
-    if (!hasRoom) this.#res.once("drain", onDrain);
-    return hasRoom;
+    if (this.#pieces.length === 0) queueMicrotask(() => this.#flush());
+    this.#pieces.push(BEFORE, item, BEHIND);
+    if (!this.#isFull) return true;
+    this.#onDrain = onDrain;
+    return false;
+  }
+
+  /** The caller takes more again, or nobody is left who could. */
+  onDrain(): void {
+    this.#isFull = false;
+    this.#onDrain();
+    this.#onDrain = () => {};
   }
 
   fail(body: Buffer | string): void {
-    this.#res.end(`event: error\ndata: ${body.toString()}\n\n`);
+    this.#flush();
+    this.#exchange.end(Buffer.from(`event: error\ndata: ${body.toString()}\n\n`));
   }
 
   end(): void {
+    this.#flush();
     this.begin();
-    this.#res.end();
+    this.#exchange.end(null);
+  }
+
+  #flush(): void {
+    if (this.#pieces.length === 0) return;
+    this.begin();
+    const bytes = Buffer.concat(this.#pieces);
+    this.#pieces = [];
+    if (!this.#exchange.write(bytes)) this.#isFull = true;
   }
 }

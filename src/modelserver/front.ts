@@ -1,13 +1,13 @@
 /**
  * The instance's HTTP side: POST / predicts, GET /health and GET /stats tell the state, everything else is refused.
- * It owns connections and bodies; what becomes of a prediction is the pool's business.
+ * It owns requests and bodies; connections are the door's, and what becomes of a prediction is the pool's business.
  */
-import { Server as NetServer } from "node:net";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import { requestForm } from "../core/engines.ts";
 import type { EngineName, RequestForm } from "../core/engines.ts";
 import type { HealthAnswer } from "../core/launch.ts";
+import { dateLine, reasonOf } from "../http/answer-head.ts";
+import type { Exchange, ExchangeListener } from "../http/exchange.ts";
 import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
 import { EventStream, takesEvents } from "./event-stream.ts";
 import { malformedInput, plainError, refusedInput, wireAnswer } from "./answers.ts";
@@ -16,13 +16,11 @@ import { readMultipart } from "./multipart.ts";
 import type { Multipart } from "./multipart.ts";
 import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
 import type { RequestCheck } from "./request-check.ts";
-import type { Timers } from "./timers.ts";
 
 export interface FrontDeps {
   readonly pool: Pick<Pool, "submit" | "health" | "stats" | "counters">;
   readonly tracer: Tracer;
   readonly clock: Clock;
-  readonly timers: Timers;
   /** Null: requests are handed on whatever they hold. */
   readonly check: RequestCheck | null;
   /** Writes a line to the instance's log. */
@@ -39,24 +37,14 @@ export interface FrontOptions {
   readonly serviceId?: string;
 }
 
-// An `import` of node:http makes node run all its lazy exports, WebSocket among them: twice the start-up time and 15 MB
-// more memory for something no instance uses. Asked for this way it comes without them.
-const { createServer } = process.getBuiltinModule("node:http");
-
 /** The gateway's limit is 12 MB; this one only protects the instance when something else calls it. */
 const BODY_BYTES_MAX = 16 * 1024 * 1024;
-/** How long idle connections stay open after the listener closed, for requests that were already on their way. */
-const LINGER_MS = 250;
 
 export class Front {
-  readonly server: Server;
   readonly #deps: FrontDeps;
   readonly #options: FrontOptions;
   readonly #spanAttributes: SpanAttributes;
   readonly #form: RequestForm;
-  #draining = false;
-  #open = 0;
-  #whenClosed: (() => void) | null = null;
 
   constructor(deps: FrontDeps, options: FrontOptions) {
     this.#deps = deps;
@@ -67,56 +55,32 @@ export class Front {
       "modelport.version": options.modelVersion,
       "modelport.instance": options.instanceId,
     };
-    this.server = createServer({ keepAliveTimeout: 0, noDelay: true }, (req, res) => this.#handle(req, res));
   }
 
-  /** Stops listening and closes connections once their requests are answered; resolves when none is open. */
-  drain(): Promise<void> {
-    this.#draining = true;
-    return new Promise((resolve) => {
-      // Not http.Server.close: that one also destroys idle connections, with whatever request is already in the pipe.
-      NetServer.prototype.close.call(this.server);
-      this.#deps.timers.after(LINGER_MS, () => {
-        this.#whenClosed = resolve;
-        this.#closeIfDone();
-      });
-    });
-  }
-
-  #closeIfDone(): void {
-    if (this.#whenClosed === null || this.#open > 0) return;
-    this.server.closeAllConnections();
-    this.#whenClosed();
-  }
-
-  #handle(req: IncomingMessage, res: ServerResponse): void {
-    this.#open++;
-    res.on("close", () => {
-      this.#open--;
-      this.#closeIfDone();
-    });
-    if (this.#draining) res.setHeader("Connection", "close");
-    const url = req.url ?? "/";
-    const mark = url.indexOf("?");
-    const path = mark < 0 ? url : url.slice(0, mark);
-    if (path === "/") {
-      if (req.method === "POST") return this.#predict(req, res, mark < 0 ? "" : url.slice(mark + 1));
-      res.setHeader("Allow", "POST");
-      return refuse(req, res, 405, plainError("Method Not Allowed", "Predictions are sent with POST to /."));
-    }
-    if (path === "/health" && req.method === "GET") return this.#health(req, res);
-    if (path === "/stats" && req.method === "GET") {
-      return refuse(req, res, 200, JSON.stringify(this.#deps.pool.stats()));
-    }
-    refuse(
-      req,
-      res,
+  handle(exchange: Exchange): void {
+    const { target, method } = exchange;
+    const mark = target.indexOf("?");
+    const path = mark < 0 ? target : target.slice(0, mark);
+    if (path === "/" && method === "POST")
+      return this.#predict(exchange, mark < 0 ? "" : target.slice(mark + 1));
+    if (path === "/health" && method === "GET") return this.#health(exchange);
+    if (path === "/stats" && method === "GET")
+      return this.#send(exchange, 200, JSON.stringify(this.#deps.pool.stats()));
+    if (path === "/")
+      return this.#send(
+        exchange,
+        405,
+        plainError("Method Not Allowed", "Predictions are sent with POST to /."),
+        "Allow: POST\r\n",
+      );
+    this.#send(
+      exchange,
       404,
       plainError("Not Found", `This engine serves one API, at /; ${path} does not exist.`),
     );
   }
 
-  #health(req: IncomingMessage, res: ServerResponse): void {
+  #health(exchange: Exchange): void {
     const health = this.#deps.pool.health();
     const counters = this.#deps.pool.counters();
     const answer: HealthAnswer =
@@ -125,64 +89,57 @@ export class Front {
         : health.state === "starting"
           ? { status: "starting", counters }
           : { status: "failed", failure: health.failure };
-    refuse(req, res, health.state === "ready" ? 200 : 503, JSON.stringify(answer));
+    this.#send(exchange, health.state === "ready" ? 200 : 503, JSON.stringify(answer));
   }
 
-  #predict(req: IncomingMessage, res: ServerResponse, query: string): void {
+  #predict(exchange: Exchange, query: string): void {
     const arrivedAt = this.#deps.clock.monotonicMs();
     const { tracer } = this.#deps;
-    const parent = tracer.isOn ? req.headers["traceparent"] : undefined;
+    const { known } = exchange;
     const span =
-      typeof parent === "string" ? tracer.start("predict", parent, arrivedAt, this.#spanAttributes) : null;
-    const limitMs = deadlineMs(req.headers["x-request-deadline-ms"], this.#options.predictTimeoutMs);
-    if (Number(req.headers["content-length"] ?? 0) > BODY_BYTES_MAX) return tooLarge(req, res);
-    const body: Buffer[] = [];
-    let bodyBytes = 0;
-    let callerGone = (): void => {};
-    // A request that fails half-way (caller gone) ends in `close` of the response; nothing more to do here.
-    req.on("error", () => {});
-    req.on("data", (chunk: Buffer) => {
-      bodyBytes += chunk.length;
-      if (bodyBytes > BODY_BYTES_MAX) {
-        req.removeAllListeners("data").removeAllListeners("end");
-        return tooLarge(req, res);
-      }
-      body.push(chunk);
-    });
-    const events = takesEvents(req.headers.accept) ? new EventStream(res) : null;
-    req.on("end", () => {
-      const contentType = req.headers["content-type"] ?? "";
-      const form = this.#form === "fields" ? readForm(contentType, body) : null;
-      if (form?.ok === false) {
-        this.#deps.log(`a request was refused: its multipart body cannot be read: ${form.reason}`);
-        const { status, body: text } = malformedInput();
-        return refuse(req, res, status, text);
-      }
-      const problems = this.#deps.check?.(contentType, body, form) ?? [];
-      if (problems.length > 0) {
-        const { status, body: text } = refusedInput(this.#options.engine, problems);
-        return refuse(req, res, status, text.toString());
-      }
-      callerGone = this.#deps.pool.submit(
-        {
-          // The boundary has done its work.
-          contentType: form === null ? contentType : "multipart/form-data",
-          query,
-          parts: form?.parts ?? [{ name: "", size: bodyBytes }],
-          body: form?.contents ?? body,
-          bodyBytes: form === null ? bodyBytes : form.parts.reduce((sum, part) => sum + part.size, 0),
-          deadlineMs: Math.max(0, limitMs - (this.#deps.clock.monotonicMs() - arrivedAt)),
-          items: events,
-        },
-        (outcome, timing) => {
-          if (span !== null) this.#trace(span, outcome, timing);
-          this.#answer(res, outcome, timing, events);
-        },
-      );
-    });
-    res.on("close", () => {
-      if (!res.writableFinished) callerGone();
-    });
+      tracer.isOn && known.traceparent !== undefined
+        ? tracer.start("predict", known.traceparent, arrivedAt, this.#spanAttributes)
+        : null;
+    const limitMs = deadlineMs(known.deadlineMs, this.#options.predictTimeoutMs);
+    if (Number(exchange.bodyLength ?? 0) > BODY_BYTES_MAX) return this.#tooLarge(exchange);
+    if (exchange.expectsContinue) exchange.sendContinue();
+    const events = takesEvents(known.accept) ? new EventStream(exchange) : null;
+    exchange.listener = new Incoming(
+      events,
+      () => this.#tooLarge(exchange),
+      (body, bodyBytes) => {
+        const contentType = known.contentType ?? "";
+        const form = this.#form === "fields" ? readForm(contentType, body) : null;
+        if (form?.ok === false) {
+          this.#deps.log(`a request was refused: its multipart body cannot be read: ${form.reason}`);
+          const { status, body: text } = malformedInput();
+          this.#send(exchange, status, text);
+          return null;
+        }
+        const problems = this.#deps.check?.(contentType, body, form) ?? [];
+        if (problems.length > 0) {
+          const { status, body: text } = refusedInput(this.#options.engine, problems);
+          this.#send(exchange, status, text);
+          return null;
+        }
+        return this.#deps.pool.submit(
+          {
+            // The boundary has done its work.
+            contentType: form === null ? contentType : "multipart/form-data",
+            query,
+            parts: form?.parts ?? [{ name: "", size: bodyBytes }],
+            body: form?.contents ?? body,
+            bodyBytes: form === null ? bodyBytes : form.parts.reduce((sum, part) => sum + part.size, 0),
+            deadlineMs: Math.max(0, limitMs - (this.#deps.clock.monotonicMs() - arrivedAt)),
+            items: events,
+          },
+          (outcome, timing) => {
+            if (span !== null) this.#trace(span, outcome, timing);
+            this.#answer(exchange, outcome, timing, events);
+          },
+        );
+      },
+    );
   }
 
   /** The worker's times are durations by its own clock; its share of the way there and back is halved around them. */
@@ -203,24 +160,87 @@ export class Front {
     });
   }
 
-  #answer(res: ServerResponse, outcome: JobOutcome, timing: JobTiming, events: EventStream | null): void {
-    if (res.destroyed) return;
+  #answer(exchange: Exchange, outcome: JobOutcome, timing: JobTiming, events: EventStream | null): void {
     if (events !== null && outcome.kind === "answer" && outcome.items !== undefined) return events.end();
     const { status, body } = wireAnswer(outcome, this.#options.errorInfo, this.#options.engine);
     if (events?.hasBegun === true) return events.fail(body);
-    if (this.#draining) res.setHeader("Connection", "close");
-    res.writeHead(status, {
-      "Content-Type": "application/json",
-      "Content-Length": Buffer.byteLength(body),
-      "X-Modelserver-Timing": `queue=${timing.queueMs.toFixed(2)},worker=${timing.workerMs.toFixed(2)}`,
-      ...(timing.steps === null ? {} : { "Server-Timing": serverTiming(timing.steps) }),
-    });
-    res.end(body);
+    const steps = timing.steps === null ? "" : serverTiming(timing.steps);
+    this.#send(
+      exchange,
+      status,
+      body,
+      `X-Modelserver-Timing: queue=${timing.queueMs.toFixed(2)},worker=${timing.workerMs.toFixed(2)}\r\n${steps}`,
+    );
+  }
+
+  /** `lines`: further header lines, each ended by CRLF. What has not come of the request's body is thrown away. */
+  #send(exchange: Exchange, status: number, body: Buffer | string, lines = ""): void {
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
+    const date = dateLine(this.#deps.clock.now());
+    exchange.sendHead(
+      status,
+      reasonOf(status),
+      `${date}Content-Type: application/json\r\n${lines}`,
+      bytes.length,
+    );
+    exchange.end(bytes);
+  }
+
+  #tooLarge(exchange: Exchange): void {
+    this.#send(
+      exchange,
+      413,
+      plainError("Payload Too Large", `The request body exceeds ${BODY_BYTES_MAX} bytes.`),
+    );
   }
 }
 
-const serverTiming = (times: StepTimes): string =>
-  times.steps.map((step) => `${step.name};dur=${(step.endMs - step.startMs).toFixed(2)}`).join(", ");
+/** What to call when the caller is gone; null when there is nobody to wait any more. */
+type CallerGone = (() => void) | null;
+
+/** The body of a prediction as it comes in, then its caller. */
+class Incoming implements ExchangeListener {
+  readonly #events: EventStream | null;
+  readonly #tooLarge: () => void;
+  readonly #received: (body: readonly Buffer[], bodyBytes: number) => CallerGone;
+  readonly #body: Buffer[] = [];
+  #bytes = 0;
+  #callerGone: CallerGone = null;
+
+  constructor(
+    events: EventStream | null,
+    tooLarge: () => void,
+    received: (body: readonly Buffer[], bodyBytes: number) => CallerGone,
+  ) {
+    this.#events = events;
+    this.#tooLarge = tooLarge;
+    this.#received = received;
+  }
+
+  onBody(chunk: Buffer): void {
+    if (this.#bytes > BODY_BYTES_MAX) return;
+    this.#bytes += chunk.length;
+    if (this.#bytes > BODY_BYTES_MAX) this.#tooLarge();
+    else this.#body.push(chunk);
+  }
+
+  onBodyEnd(): void {
+    if (this.#bytes <= BODY_BYTES_MAX) this.#callerGone = this.#received(this.#body, this.#bytes);
+  }
+
+  onDrain(): void {
+    this.#events?.onDrain();
+  }
+
+  onClose(isWhole: boolean): void {
+    if (!isWhole) this.#callerGone?.();
+  }
+}
+
+const serverTiming = (times: StepTimes): string => {
+  const steps = times.steps.map((step) => `${step.name};dur=${(step.endMs - step.startMs).toFixed(2)}`);
+  return `Server-Timing: ${steps.join(", ")}\r\n`;
+};
 
 /**
  * Who names a deadline answers its caller at that moment by itself. Ending the worker a little later leaves that answer
@@ -229,8 +249,8 @@ const serverTiming = (times: StepTimes): string =>
 const CALLER_FIRST_MS = 250;
 
 /** Remaining time as the gateway gives it; never more than the instance's own limit. */
-const deadlineMs = (header: string | string[] | undefined, limitMs: number): number => {
-  if (typeof header !== "string" || !/^\d{1,9}$/.test(header)) return limitMs;
+const deadlineMs = (header: string | undefined, limitMs: number): number => {
+  if (header === undefined || !/^\d{1,9}$/.test(header)) return limitMs;
   return Math.min(Number(header), limitMs) + CALLER_FIRST_MS;
 };
 
@@ -239,17 +259,3 @@ const readForm = (contentType: string, body: readonly Buffer[]): Multipart | nul
   /^\s*multipart\/form-data\b/i.test(contentType)
     ? readMultipart(contentType, body.length === 1 && body[0] !== undefined ? body[0] : Buffer.concat(body))
     : null;
-
-/** Answers without reading the body any further than node must. */
-const refuse = (req: IncomingMessage, res: ServerResponse, status: number, body: string): void => {
-  req.resume();
-  res.writeHead(status, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
-  res.end(body);
-};
-
-const tooLarge = (req: IncomingMessage, res: ServerResponse): void => {
-  // The rest of the body is not read, so the connection cannot be used again.
-  res.setHeader("Connection", "close");
-  const text = `The request body exceeds ${BODY_BYTES_MAX} bytes.`;
-  refuse(req, res, 413, plainError("Payload Too Large", text));
-};

@@ -10,6 +10,7 @@ import type { Failure } from "../core/service.ts";
 import { systemClock } from "../telemetry/clock.ts";
 import { sayTo } from "../telemetry/log-file.ts";
 import { openTracer } from "../telemetry/tracing.ts";
+import { Door } from "./door.ts";
 import { Front } from "./front.ts";
 import type { FrontDeps } from "./front.ts";
 import { Pool } from "./pool.ts";
@@ -73,16 +74,16 @@ export const runModelserver = async (specPath: string): Promise<void> => {
       pool: rule.failure === null ? pool : failedPool(pool, rule.failure),
       tracer,
       clock: systemClock,
-      timers: systemTimers,
       check: rule.check,
       log,
     },
     spec,
   );
+  const door = new Door(systemClock, systemTimers, (exchange) => front.handle(exchange));
 
   const end = async (): Promise<void> => {
     log("ending: no new connections, predictions in flight finish");
-    await Promise.race([front.drain(), systemClock.sleep(spec.drainTimeoutMs)]);
+    await Promise.race([door.drain(), systemClock.sleep(spec.drainTimeoutMs)]);
     await pool.stop();
     await Promise.race([tracer.close(), systemClock.sleep(TRACES_LAST_MS)]);
     log("ended");
@@ -106,10 +107,10 @@ export const runModelserver = async (specPath: string): Promise<void> => {
 
   if (rule.failure === null) pool.start();
   await new Promise<void>((resolve, reject) => {
-    front.server.once("error", reject);
-    front.server.listen(0, spec.host, 1024, resolve);
+    door.server.once("error", reject);
+    door.server.listen(0, spec.host, 1024, resolve);
   });
-  const address = front.server.address();
+  const address = door.server.address();
   if (address === null || typeof address === "string")
     throw new TypeError("the front does not listen on a port");
   writeAddress(spec.addressFile, { pid: process.pid, port: address.port });

@@ -35,6 +35,7 @@ export interface Exception {
 export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   core: [],
   contract: ["core"],
+  http: ["core"],
   telemetry: ["core"],
   store: ["core", "telemetry"],
   objects: ["core", "telemetry"],
@@ -42,8 +43,8 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   environments: ["core", "telemetry"],
   api: ["core", "contract", "store", "objects", "telemetry"],
   reconcile: ["core", "store", "objects", "runners", "environments", "telemetry"],
-  gateway: ["core", "contract", "telemetry"],
-  modelserver: ["core", "telemetry"],
+  gateway: ["core", "contract", "http", "telemetry"],
+  modelserver: ["core", "http", "telemetry"],
   cli: ["core", "contract"],
   supervisor: ["core", "telemetry"],
   workbench: ["core", "runners", "telemetry"],

@@ -9,13 +9,13 @@
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import { NO_LISTENER } from "../exchange.ts";
-import type { Exchange, ExchangeHandler, ExchangeListener } from "../exchange.ts";
-import type { KnownFields } from "../headers.ts";
-import { HEAD_MS, IDLE_MS } from "../http1/caller-connection.ts";
-import type { DoorRefusal } from "../http1/caller-connection.ts";
-import { FIELDS_MAX, HEAD_BYTES_MAX } from "../http1/request-head.ts";
-import type { RequestHead } from "../http1/request-head.ts";
+import { NO_LISTENER } from "../../http/exchange.ts";
+import type { Exchange, ExchangeHandler, ExchangeListener } from "../../http/exchange.ts";
+import type { KnownFields } from "../../http/field-name.ts";
+import { HEAD_MS, IDLE_MS } from "../../http/caller-connection.ts";
+import type { DoorRefusal } from "../../http/caller-connection.ts";
+import { FIELDS_MAX, HEAD_BYTES_MAX } from "../../http/request-head.ts";
+import type { RequestHead } from "../../http/request-head.ts";
 import { answerFields, readHttp2Head } from "./request-head.ts";
 
 export interface CallerSessionDeps {

@@ -3,11 +3,11 @@
  * and what goes on to an instance is the same. nghttp2 has refused before what RFC 9113 §8 calls malformed: connection
  * fields, upper-case names, missing or repeated pseudo-fields, a body of another length than told.
  */
-import { fieldName } from "../headers.ts";
-import type { KnownFields } from "../headers.ts";
-import type { DoorRefusal } from "../http1/caller-connection.ts";
-import { HEAD_BYTES_MAX, checkFraming } from "../http1/request-head.ts";
-import type { HeadRefusal, RequestHead } from "../http1/request-head.ts";
+import { fieldName } from "../../http/field-name.ts";
+import type { KnownFields } from "../../http/field-name.ts";
+import type { DoorRefusal } from "../../http/caller-connection.ts";
+import { HEAD_BYTES_MAX, checkFraming } from "../../http/request-head.ts";
+import type { HeadRefusal, RequestHead } from "../../http/request-head.ts";
 
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const malformed = (reason: string): HeadRefusal => ({ kind: "malformed", reason });

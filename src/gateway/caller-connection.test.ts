@@ -1,9 +1,9 @@
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { systemClock } from "../../telemetry/clock.ts";
-import { createWorld, until } from "../world.fixture.ts";
-import type { World } from "../world.fixture.ts";
+import { systemClock } from "../telemetry/clock.ts";
+import { createWorld, until } from "./world.fixture.ts";
+import type { World } from "./world.fixture.ts";
 
 let world: World;
 const sockets: Socket[] = [];

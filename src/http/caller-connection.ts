@@ -10,9 +10,9 @@
  * A caller that closes its sending half while its answer is awaited counts as gone, as with most servers.
  */
 import type { Socket } from "node:net";
-import { NO_LISTENER } from "../exchange.ts";
-import type { Exchange, ExchangeHandler, ExchangeListener } from "../exchange.ts";
-import type { KnownFields } from "../headers.ts";
+import { NO_LISTENER } from "./exchange.ts";
+import type { Exchange, ExchangeHandler, ExchangeListener } from "./exchange.ts";
+import type { KnownFields } from "./field-name.ts";
 import { BodyDecoder, Malformed } from "./body-decoder.ts";
 import type { BodyEvents } from "./body-decoder.ts";
 import { HeadMemo } from "./head-memo.ts";
@@ -30,7 +30,7 @@ export interface CallerConnectionDeps {
   readonly refusal: (refusal: DoorRefusal) => string;
   /** Monotonic ms of the last sweep: exact enough for times of seconds. */
   readonly sweptAt: () => number;
-  /** True while the gateway closes: answers then end their connection. */
+  /** True while the server closes: answers then end their connection. */
   readonly isClosing: () => boolean;
   readonly onClosed: (connection: CallerConnection) => void;
 }
@@ -90,7 +90,7 @@ export class CallerConnection implements BodyEvents {
     else if (this.#phase !== "exchange" || this.#exchange?.isEnded === true) this.socket.destroy();
   }
 
-  /** For a closing gateway: idle connections end now, the others with their answer. */
+  /** For a closing server: idle connections end now, the others with their answer. */
   closeIfIdle(): void {
     if (this.isIdle) this.#linger();
   }

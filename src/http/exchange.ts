@@ -1,11 +1,11 @@
 /**
  * One request of a caller and the answer to it, whatever version of HTTP carries them: the seam between the door
- * (http1/, http2.ts) and what is done with a request (prediction.ts, control-proxy.ts, the gateway's own answers).
+ * (caller-connection.ts, gateway/http2/) and what is done with a request.
  *
  * A handler gets an exchange whose head is read. It sets `listener` before it returns; body bytes come to it from then
  * on, and `onClose` exactly once as the last call of all.
  */
-import type { KnownFields } from "./headers.ts";
+import type { KnownFields } from "./field-name.ts";
 
 export interface ExchangeListener {
   onBody(chunk: Buffer): void;

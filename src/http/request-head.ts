@@ -3,8 +3,8 @@
  * refused, never repaired. Ours instead of llhttp because node exposes that only inside node:http, which costs twice
  * what the rest of the hop does (bench/hop).
  */
-import { fieldName } from "../headers.ts";
-import type { KnownFields } from "../headers.ts";
+import { fieldName } from "./field-name.ts";
+import type { KnownFields } from "./field-name.ts";
 
 export interface RequestHead {
   readonly method: string;
