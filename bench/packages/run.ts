@@ -295,7 +295,7 @@ const writeSpec = (bench: Bench, mode: string): string => {
     python: bin("wsgi", "python"),
     envs: {},
     workers: 1,
-    batching: { mode, maxSize: 64, maxDelayMs: 0 },
+    batching: { mode, maxSize: 64, maxDelayMs: 20 },
     predictTimeoutMs: 40_000,
     startTimeoutMs: 60_000,
     drainTimeoutMs: 1000,

@@ -18,6 +18,10 @@ from modelport_worker.failures import describe, say
 from modelport_worker.protocol import PROTOCOL_VERSION, Channel, ProtocolError
 
 
+# Joined answers sent at once: a write costs as much as finishing one or two of them.
+_SENT_TOGETHER = 16
+
+
 def main(parent_pid, fault_file, limits):
     guards.restrict(limits)
     channel = Channel(guards.take_socket())
@@ -85,8 +89,7 @@ def serve(channel, engine, mode):
             if answering.code is None:
                 prove(answering, decisions, requests, replies, single_s)
         elif decisions.state == "on":
-            replies = answering.joined(requests)
-            channel.write_all(replies)
+            replies = answering.joined(requests, channel)
             if answering.code is None and decisions.is_due():
                 prove_again(answering, decisions, requests, replies)
         else:
@@ -99,7 +102,7 @@ def prove(answering, decisions, requests, replies, single_s):
     """Answers the same requests joined and compares; nobody waits for these answers."""
     began = time.perf_counter()
     try:
-        joined = answering.joined(requests, must_join=True)
+        joined = answering.joined(requests, None)
     except batching.JoinedFailure as error:
         decisions.give_up("the joined step does not give one row for each request (%s)" % error)
         return
@@ -136,15 +139,33 @@ class Answering(object):
                 replies.append(({"t": "unanswered", "id": header["id"]}, b""))
         return replies
 
-    def joined(self, requests, must_join=False):
-        """Joined where they fit. `must_join`: raises JoinedFailure where they do not."""
+    def joined(self, requests, channel):
+        """Joined where they fit; sent to `channel` a few at a time, so that the first leave while the last are finished. Without
+        a channel they are only returned, and JoinedFailure comes out where they do not fit."""
+        replies = [None] * len(requests)
+        unsent = []
+
+        def reply(at, header, answer):
+            replies[at] = (header, answer)
+            unsent.append(replies[at])
+            if len(unsent) >= _SENT_TOGETHER:
+                send()
+
+        def send():
+            self._stay_parent()
+            if channel is not None and unsent:
+                channel.write_all(unsent)
+            del unsent[:]
+
         try:
-            replies = answer_joined(self._engine, requests, None if must_join else self._one_left, self._failed)
+            answer_joined(self._engine, requests, None if channel is None else self._one_left, self._failed, reply)
         except batching.JoinedFailure:
             raise
         except BaseException:  # SystemExit and the like: whose fault it is shows when they are answered one by one
-            replies = self.each(requests)
-        self._stay_parent()
+            left = [at for at, made in enumerate(replies) if made is None]
+            for at, made in zip(left, self.each([requests[at] for at in left])):
+                reply(at, *made)
+        send()
         return replies
 
     def one(self, header, body):

@@ -80,64 +80,68 @@ class JoinedFailure(Exception):
     """The joined step failed or its result does not come apart: the requests are to be answered one by one."""
 
 
-class _Prepared(object):
-    def __init__(self, at, value, began, ended):
-        self.at, self.value, self.began, self.ended = at, value, began, ended
-
-
-def answer_joined(engine, requests, one, failed):
-    """Replies of `requests`, [(header, body)], in their order, joined where they fit together.
+def answer_joined(engine, requests, one, failed, reply):
+    """Answers `requests`, [(header, body)], joined where they fit together: `reply(at, header, answer)` gets each reply once it
+    is made, with the place of its request.
 
     `one(header, body)` answers a single request, None where joining must not fail (JoinedFailure then comes out); `failed(header, body, error, times)` makes the reply of a failure.
-    SystemExit and the like come out: the caller answers what is left by itself.
+    SystemExit and the like come out: the caller answers by itself what has got no reply.
     """
-    replies = [None] * len(requests)
+    clock, prepare = time.perf_counter, engine.prepare
     groups = {}
+    ended = clock()
     for at, (header, body) in enumerate(requests):
-        began = time.perf_counter()
+        began = ended
         try:
-            value = engine.prepare(header, body)
+            value = prepare(header, body)
         except Exception as error:
-            replies[at] = failed(header, body, error, [began])
+            reply(at, *failed(header, body, error, [began]))
+            ended = clock()
             continue
+        ended = clock()
         kind = joining.signature(value)
-        groups.setdefault(("alone", at) if kind is None else kind, []).append(
-            _Prepared(at, value, began, time.perf_counter()))
+        groups.setdefault(("alone", at) if kind is None else kind, []).append((at, value, began, ended))
     for members in groups.values():
         try:
-            results, began, ended = _infer(engine, members)
+            results, began, ended = _infer(engine, [member[1] for member in members])
         except JoinedFailure:
             if one is None:
                 raise
-            for member in members:
-                replies[member.at] = one(*requests[member.at])
-            continue
+            results = None
         except Exception as error:  # of a request that stands alone
-            header, body = requests[members[0].at]
-            replies[members[0].at] = failed(header, body, error, [members[0].began, members[0].ended])
+            at, _, began, ended = members[0]
+            reply(at, *failed(requests[at][0], requests[at][1], error, [began, ended]))
             continue
-        for member, result in zip(members, results):
-            header, body = requests[member.at]
-            # The joined step took as long as it took, for each of them.
-            times = [member.began, member.ended, member.ended + (ended - began)]
-            started = time.perf_counter()
+        if results is None:  # not within the handler above: what fails now has nothing to do with that failure
+            for at, _, _, _ in members:
+                reply(at, *one(*requests[at]))
+            continue
+        # The joined step took as long as it took, for each of them.
+        inference = ended - began
+        inference_us = round(inference * 1e6)
+        ended = clock()
+        for (at, _, prepare_began, prepare_ended), result in zip(members, results):
+            header, body = requests[at]
+            began = ended
             try:
                 answer = engine.finish(result, body)
             except Exception as error:
-                replies[member.at] = failed(header, body, error, times)
+                infer_ended = prepare_ended + inference
+                reply(at, *failed(header, body, error, [prepare_began, prepare_ended, infer_ended]))
+                ended = clock()
                 continue
-            times.append(times[-1] + (time.perf_counter() - started))
-            replies[member.at] = ({"t": "answer", "id": header["id"], "stepsUs": step_durations(member.began, times, times[-1])}, answer)
-    return replies
+            ended = clock()
+            steps = [0, round((prepare_ended - prepare_began) * 1e6), inference_us, round((ended - began) * 1e6), 0]
+            reply(at, {"t": "answer", "id": header["id"], "stepsUs": steps}, answer)
 
 
-def _infer(engine, members):
+def _infer(engine, values):
     began = time.perf_counter()
-    if len(members) == 1:
-        return [engine.infer(members[0].value)], began, time.perf_counter()
+    if len(values) == 1:
+        return [engine.infer(values[0])], began, time.perf_counter()
     try:
-        counts = [joining.rows_of(member.value) for member in members]
-        result = engine.infer(joining.join([member.value for member in members]))
+        counts = [joining.rows_of(value) for value in values]
+        result = engine.infer(joining.join(values))
         ended = time.perf_counter()
         return joining.split(result, counts), began, ended
     except Exception as error:

@@ -5,6 +5,9 @@ tensors, pandas frames, and dicts of those by name. Pure; nothing is imported th
 import sys
 
 
+_LIST = ("list",)
+
+
 class NotSplittable(Exception):
     """A result that does not hold one row for each row that went in."""
 
@@ -13,7 +16,7 @@ def signature(value):
     """What values must share to be joined; None when a value cannot be joined with any other."""
     kind = _kind(value)
     if kind == "list":
-        return ("list",)
+        return _LIST
     if kind == "array":
         if value.ndim < 1 or value.dtype.names is not None:
             return None

@@ -85,7 +85,7 @@ class RunningWorker(object):
             if at == 0:
                 header["more"] = len(bodies) - 1
             self.channel.write(header, body)
-        replies = [self.channel.read() for _ in bodies]
+        replies = sorted((self.channel.read() for _ in bodies), key=lambda reply: reply[0]["id"])
         assert [header["id"] for header, _ in replies] == list(range(len(bodies))), replies
         return replies
 

@@ -140,6 +140,8 @@ class Joined(unittest.TestCase):
             replies = worker.predict_all([body(1), bad, body(2)])
             self.assertEqual(self.answers(replies), [[2], "failed", [4]], bad)
             self.assertEqual(replies[1][0]["kind"], kind)
+            # The joined attempt before says nothing about whose fault it was.
+            self.assertNotIn("JoinedFailure", replies[1][0]["traceback"])
 
     def test_who_asks_to_exit_fails_alone_and_the_rest_is_left_for_another_worker(self):
         worker = self.start("on")
