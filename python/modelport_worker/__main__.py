@@ -74,11 +74,9 @@ def serve(channel, engine, mode):
             return 0
         if frame[0].get("t") == "cancel":  # it crossed with the end of its stream
             continue
-        requests = [frame]
-        for _ in range(frame[0].get("more", 0)):
-            requests.append(channel.read())
-        if any(request is None or request[0].get("t") != "predict" for request in requests):
+        if frame[0].get("t") != "predict":
             raise ProtocolError("expected a predict frame")
+        requests = list(zip(frame[0]["requests"], frame[1]))
         if len(requests) == 1 or decisions.state == "off":
             channel.write_all(answering.each(requests))
         elif decisions.wants_proof(requests):

@@ -5,14 +5,15 @@ A frame is two big-endian u32 (length of the header, length of the body), the he
 The header's field `t` tells the frames apart:
 
   front -> worker  load         protocol, engine, packageDir, modelFile, modelName, modelVersion, batching? (off | on | auto)
-                   predict      id, contentType, query, parts [{name, size, filename?, contentType?}], more?; body: the
-                                parts. more: how many predict frames follow that may be joined with this one.
-                                stream: the caller takes the answer item by item, when it is an iterator
+                   predict      requests [{id, contentType, query, parts [{name, size, filename?, contentType?}], stream?}],
+                                which may be joined; body: the parts of all. stream: the caller takes the answer item by
+                                item, when it is an iterator
                    cancel       id; whoever took the items is gone
   worker -> front  ready        protocol, service, python, loadMs
                    load-failed  exception, traceback
                    item         id; body: the JSON of the next item of a streamed answer
                    answer       id, stepsUs?, items?; body: the JSON to send. items: how many were streamed, with an empty body
+                   answers      answers [{id, stepsUs?, size}]; body: theirs, one after the other
                    failed       id, kind (input | lookup | code), exception, traceback, exits, stepsUs?
                    unanswered   id; the worker ends before this one of several requests
                    batching     state (on | off), text: what was decided about joining, and why
@@ -24,9 +25,10 @@ import json
 import select
 import struct
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 _LENGTHS = struct.Struct(">II")
 _BUFFER_BYTES = 128 * 1024
+_HEADER_BYTES_MAX = 64 * 1024 * 1024
 # Bodies up to this size are copied together rather than sent by themselves.
 _JOINED_BYTES_MAX = 64 * 1024
 _encode_header = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -54,27 +56,42 @@ class Channel(object):
         self._end = 0
 
     def read(self):
-        """The next (header, body), or None when the front has closed the connection between two frames."""
+        """The next (header, body), or None when the front has closed the connection between two frames. The body of a
+        `predict` frame is a list: the bytes of each request."""
         if not self._fill(8):
             return None
         header_length, body_length = _LENGTHS.unpack_from(self._buffer, self._start)
-        if header_length > _BUFFER_BYTES - 8:
+        self._start += 8
+        if header_length > _HEADER_BYTES_MAX:
             raise ProtocolError("header of %d bytes" % header_length)
-        if not self._fill(8 + header_length):
+        header = json.loads(self._take(header_length).decode("utf-8"))
+        if header.get("t") != "predict":
+            return header, self._take(body_length)
+        bodies = []
+        for request in header["requests"]:
+            size = 0
+            for part in request["parts"]:
+                size += part["size"]
+            body_length -= size
+            bodies.append(self._take(size))
+        if body_length != 0:
+            raise ProtocolError("the parts and the body of a frame differ by %d bytes" % body_length)
+        return header, bodies
+
+    def _take(self, size):
+        """The next bytes, waiting for them; the connection must not end before."""
+        if size > self._end - self._start and size <= _JOINED_BYTES_MAX and not self._fill(size):
             raise ProtocolError("the connection ended inside a frame")
-        at = self._start + 8
-        header = json.loads(bytes(self._view[at : at + header_length]).decode("utf-8"))
-        at += header_length
-        here = min(body_length, self._end - at)
-        if here == body_length:
-            body = bytes(self._view[at : at + body_length])
-        else:
-            rest = bytearray(body_length)
-            rest[:here] = self._view[at : at + here]
-            self._receive_all(memoryview(rest)[here:])
-            body = bytes(rest)
-        self._start = at + here
-        return header, body
+        here = min(size, self._end - self._start)
+        start = self._start
+        self._start += here
+        if here == size:
+            return bytes(self._view[start : start + size])
+        # A large one is received where it stays.
+        rest = bytearray(size)
+        rest[:here] = self._view[start : start + here]
+        self._receive_all(memoryview(rest)[here:])
+        return bytes(rest)
 
     def write(self, header, body=b""):
         head = encode_frame(header, body)
@@ -93,19 +110,19 @@ class Channel(object):
         return self._start < self._end or bool(select.select([self._sock], [], [], 0)[0])
 
     def write_all(self, frames):
-        """Several (header, body) with as few system calls as their size allows."""
+        """Several (header, body) with as few frames and system calls as their size allows."""
         if len(frames) == 1:
             return self.write(*frames[0])
-        small = []
+        answers, bodies = [], []
         for header, body in frames:
-            small.append(encode_frame(header, body))
-            if len(body) <= _JOINED_BYTES_MAX:
-                small.append(body)
-                continue
-            self._sock.sendall(b"".join(small))
-            self._sock.sendall(body)
-            small = []
-        self._sock.sendall(b"".join(small))
+            if header["t"] == "answer" and len(body) <= _JOINED_BYTES_MAX:
+                header["size"] = len(body)
+                answers.append(header)
+                bodies.append(body)
+            else:
+                self.write(header, body)
+        if answers:
+            self.write({"t": "answers", "answers": answers}, b"".join(bodies))
 
     def _fill(self, wanted):
         if self._start == self._end:

@@ -13,7 +13,7 @@ REPO = os.path.dirname(PYTHON_DIR)
 if PYTHON_DIR not in sys.path:
     sys.path.insert(0, PYTHON_DIR)
 
-from modelport_worker.protocol import Channel  # noqa: E402
+from modelport_worker.protocol import PROTOCOL_VERSION, Channel  # noqa: E402
 
 
 class Package(object):
@@ -61,7 +61,7 @@ class RunningWorker(object):
         self.channel.write(
             {
                 "t": "load",
-                "protocol": 1,
+                "protocol": PROTOCOL_VERSION,
                 "engine": "Scikit_Learn",
                 "packageDir": package_dir,
                 "modelFile": model_file,
@@ -73,19 +73,30 @@ class RunningWorker(object):
         self.loaded = self.channel.read()[0]
 
     def predict(self, body):
-        self.channel.write(
-            {"t": "predict", "id": 1, "contentType": "", "query": "", "parts": [{"name": "", "size": len(body)}]}, body
-        )
+        self.send([(1, body)])
         return self.channel.read()
+
+    def send(self, requests):
+        """[(id, body)] as one predict frame."""
+        described = [
+            {"id": at, "contentType": "", "query": "", "parts": [{"name": "", "size": len(body)}]} for at, body in requests
+        ]
+        self.channel.write({"t": "predict", "requests": described}, b"".join(body for _, body in requests))
 
     def predict_all(self, bodies):
         """Several requests that may be joined; their replies in the order of the requests."""
-        for at, body in enumerate(bodies):
-            header = {"t": "predict", "id": at, "contentType": "", "query": "", "parts": [{"name": "", "size": len(body)}]}
-            if at == 0:
-                header["more"] = len(bodies) - 1
-            self.channel.write(header, body)
-        replies = sorted((self.channel.read() for _ in bodies), key=lambda reply: reply[0]["id"])
+        self.send(list(enumerate(bodies)))
+        replies = []
+        while len(replies) < len(bodies):
+            header, body = self.channel.read()
+            if header["t"] != "answers":
+                replies.append((header, body))
+                continue
+            at = 0
+            for answer in header["answers"]:
+                replies.append((dict(answer, t="answer"), body[at : at + answer["size"]]))
+                at += answer["size"]
+        replies.sort(key=lambda reply: reply[0]["id"])
         assert [header["id"] for header, _ in replies] == list(range(len(bodies))), replies
         return replies
 

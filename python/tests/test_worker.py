@@ -211,7 +211,7 @@ class Worker(unittest.TestCase):
 
     def test_writes_the_python_stack_when_it_crashes(self):
         worker = self.start(BASE + "    def _inference(self, data):\n        import ctypes\n        ctypes.string_at(0)\n")
-        worker.channel.write({"t": "predict", "id": 1, "contentType": "", "query": "", "parts": []}, b"{}")
+        worker.send([(1, b"{}")])
         try:
             self.assertIsNone(worker.channel.read())
         except ConnectionResetError:

@@ -6,6 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import { instant } from "../core/ids.ts";
 import { Pool } from "./pool.ts";
 import type { ItemSink, JobOutcome } from "./pool.ts";
+import { PROTOCOL_VERSION } from "./protocol.ts";
 import type { Timers } from "./timers.ts";
 import type { Worker, WorkerEvents, WorkerExit, WorkerRequest } from "./worker.ts";
 
@@ -57,8 +58,7 @@ class FakeWorker implements Worker {
   }
   predict(requests: readonly WorkerRequest[]): void {
     expect(this.hands).toEqual([]);
-    expect(requests[0]?.frame.more ?? 0).toBe(requests.length - 1);
-    this.hands = requests.map(({ frame }) => frame.id);
+    this.hands = requests.map(({ request }) => request.id);
     this.sizes.push(requests.length);
   }
   readonly cancelled: number[] = [];
@@ -76,11 +76,11 @@ class FakeWorker implements Worker {
     this.killed = true;
   }
   ready(): void {
-    this.events.ready({ t: "ready", protocol: 1, service: "S", python: "3", loadMs: 1 });
+    this.events.ready({ t: "ready", protocol: PROTOCOL_VERSION, service: "S", python: "3", loadMs: 1 });
   }
   answer(): void {
     const id = this.hands.shift() ?? -1;
-    this.events.answer({ t: "answer", id, stepsUs: [1, 2000, 3000, 4000, 5] }, Buffer.from("{}"));
+    this.events.answer({ id, stepsUs: [1, 2000, 3000, 4000, 5] }, Buffer.from("{}"));
   }
   end(code: number | null, more: Partial<WorkerExit> = {}): void {
     if (this.ended) return;
@@ -123,7 +123,7 @@ const makePool = (count: number, batching: Batching = NO_BATCHING): Pool => {
         confinement: { user: null, cgroups: [], rlimits: {}, memoryMb: null },
         load: {
           t: "load",
-          protocol: 1,
+          protocol: PROTOCOL_VERSION,
           engine: "XGBoost",
           packageDir: "",
           modelFile: "",
@@ -562,7 +562,7 @@ describe("pool", () => {
       expect(worker(0).sizes).toEqual([1]);
       send("1");
       send("2");
-      worker(0).events.answer({ t: "answer", id: worker(0).hands.shift() ?? -1, items: 2 }, Buffer.alloc(0));
+      worker(0).events.answer({ id: worker(0).hands.shift() ?? -1, items: 2 }, Buffer.alloc(0));
       expect(taken).toEqual(["1", "2"]);
       expect(job.outcomes).toMatchObject([{ kind: "answer", items: 2 }]);
     });

@@ -427,14 +427,12 @@ export class Pool {
       this.#lastSize = jobs.length;
       this.#running += jobs.length;
       slot.worker.predict(
-        jobs.map(({ id, input: { contentType, query, parts, body, bodyBytes, items } }, at) => ({
-          frame: {
-            t: "predict",
+        jobs.map(({ id, input: { contentType, query, parts, body, bodyBytes, items } }) => ({
+          request: {
             id,
             contentType,
             query,
             parts,
-            ...(at === 0 && jobs.length > 1 ? { more: jobs.length - 1 } : {}),
             ...(items === null ? {} : { stream: true as const }),
           },
           body,

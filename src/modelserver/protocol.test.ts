@@ -14,6 +14,7 @@ const KINDS = [
   "load-failed",
   "item",
   "answer",
+  "answers",
   "failed",
   "unanswered",
   "batching",
@@ -65,6 +66,18 @@ describe("protocol", () => {
     expect(() => read([Buffer.from("HTTP/1.1 200 OK")])).toThrow(ProtocolError);
     expect(() => read([Buffer.from([0, 0, 0, 2, 0, 0, 0, 0, 0x7b, 0x7b])])).toThrow(ProtocolError);
     expect(() => read([encodeHead({ t: "no-such-frame" } as never, 0)])).toThrow(ProtocolError);
+  });
+
+  it("refuses frames without the fields that are read, since user code holds the worker's end", () => {
+    for (const frame of [
+      { t: "failed", id: 1 },
+      { t: "load-failed", exception: "E", traceback: 5 },
+      { t: "batching", state: "on" },
+      { t: "answers" },
+      { t: "answers", answers: [null] },
+    ]) {
+      expect(() => read([encodeHead(frame as never, 0)]), frame.t).toThrow(ProtocolError);
+    }
   });
 
   it("never throws anything but ProtocolError on arbitrary bytes", () => {

@@ -3,12 +3,13 @@
  * to the files in test/fixtures/protocol.
  *
  * A frame is two big-endian u32 (length of the header, length of the body), the header as JSON, the body as raw bytes.
- * Files and request bodies travel in the body, never inside JSON.
+ * Files and request bodies travel in the body, never inside JSON. Several requests, and small answers to several, share a
+ * frame: their bodies follow each other, and reading a header costs as much as the rest of a frame.
  */
 import type { BatchingMode } from "../core/batching.ts";
 import type { EngineName } from "../core/engines.ts";
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** One part of a request's body, in the order of the bytes. Machine-learning engines get one unnamed part. */
 export interface Part {
@@ -16,6 +17,16 @@ export interface Part {
   readonly size: number;
   readonly filename?: string;
   readonly contentType?: string;
+}
+
+export interface PredictRequest {
+  readonly id: number;
+  readonly contentType: string;
+  readonly query: string;
+  /** Sizes add up to the request's share of the body. */
+  readonly parts: readonly Part[];
+  /** The caller takes the answer item by item, when it is an iterator. */
+  readonly stream?: true;
 }
 
 /** What the front says. `load` comes once, first; `predict` only after `ready`, the next after all replies to the last. */
@@ -30,17 +41,8 @@ export type FrontFrame =
       readonly modelVersion: string;
       readonly batching?: BatchingMode;
     }
-  | {
-      readonly t: "predict";
-      readonly id: number;
-      readonly contentType: string;
-      readonly query: string;
-      readonly parts: readonly Part[];
-      /** How many predict frames follow that may be joined with this one; the worker reads them all before it begins. */
-      readonly more?: number;
-      /** The caller takes the answer item by item, when it is an iterator. */
-      readonly stream?: true;
-    }
+  /** Requests that may be joined; each gets a reply of its own, in any order. */
+  | { readonly t: "predict"; readonly requests: readonly PredictRequest[] }
   /** Whoever took the items of this answer is gone. */
   | { readonly t: "cancel"; readonly id: number };
 
@@ -56,6 +58,11 @@ export interface FailedFrame {
   readonly exception: string;
   readonly traceback: string;
   readonly exits: boolean;
+  readonly stepsUs?: readonly number[];
+}
+
+export interface Answered {
+  readonly id: number;
   readonly stepsUs?: readonly number[];
 }
 
@@ -76,12 +83,9 @@ export type WorkerFrame =
   /** The next item of a streamed answer. */
   | { readonly t: "item"; readonly id: number }
   /** `items`: how many were streamed; the body is empty then. */
-  | {
-      readonly t: "answer";
-      readonly id: number;
-      readonly stepsUs?: readonly number[];
-      readonly items?: number;
-    }
+  | ({ readonly t: "answer"; readonly items?: number } & Answered)
+  /** Several answers; the bodies follow each other in this order. */
+  | { readonly t: "answers"; readonly answers: readonly (Answered & { readonly size: number })[] }
   | FailedFrame
   /** One of several requests that the worker has not begun, since user code asked to exit before. */
   | { readonly t: "unanswered"; readonly id: number }
@@ -101,6 +105,22 @@ export const encodeHead = (header: FrontFrame | WorkerFrame, bodyBytes: number):
   head.writeUInt32BE(bodyBytes, 4);
   head.write(json, PREFIX_BYTES);
   return head;
+};
+
+const TEXTS: Readonly<Record<string, readonly string[]>> = {
+  "load-failed": ["exception", "traceback"],
+  failed: ["exception", "traceback"],
+  batching: ["text"],
+};
+
+/** Both ends ship together, but user code holds the worker's: what would break us is looked at, nothing else. */
+const isWellFormed = (header: object, t: string): boolean => {
+  const fields = header as Readonly<Record<string, unknown>>;
+  if (t === "answers") {
+    const { answers } = fields;
+    return Array.isArray(answers) && answers.every((one: unknown) => typeof one === "object" && one !== null);
+  }
+  return TEXTS[t]?.every((name) => typeof fields[name] === "string") ?? true;
 };
 
 /** A peer sent something that is not a frame of this protocol. */
@@ -158,7 +178,8 @@ export class FrameReader<F extends { readonly t: string }> {
     }
     const t = typeof header === "object" && header !== null && "t" in header ? header.t : undefined;
     if (typeof t !== "string" || !this.#kinds.has(t)) throw new ProtocolError(`a frame of kind ${String(t)}`);
-    // Both ends ship together and the kind is checked; a field-by-field check would only cost time here.
+    if (!isWellFormed(header as object, t))
+      throw new ProtocolError(`a frame of kind ${t} without its fields`);
     return header as F;
   }
 }

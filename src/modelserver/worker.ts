@@ -15,7 +15,7 @@ import { endMembers, outOfMemoryCount, putInto } from "../telemetry/control-grou
 import { sendSignal } from "../telemetry/process-identity.ts";
 import type { Timers } from "./timers.ts";
 import { FrameReader, ProtocolError, encodeHead } from "./protocol.ts";
-import type { FailedFrame, FrontFrame, WorkerFrame } from "./protocol.ts";
+import type { Answered, FailedFrame, FrontFrame, PredictRequest, WorkerFrame } from "./protocol.ts";
 
 export interface WorkerStart {
   readonly python: string;
@@ -43,7 +43,7 @@ export interface WorkerEvents {
   ready(frame: Extract<WorkerFrame, { t: "ready" }>): void;
   loadFailed(frame: Extract<WorkerFrame, { t: "load-failed" }>): void;
   item(frame: Extract<WorkerFrame, { t: "item" }>, body: Buffer): void;
-  answer(frame: Extract<WorkerFrame, { t: "answer" }>, body: Buffer): void;
+  answer(frame: Answered & { readonly items?: number }, body: Buffer): void;
   failed(frame: FailedFrame): void;
   unanswered(frame: Extract<WorkerFrame, { t: "unanswered" }>): void;
   batching(frame: Extract<WorkerFrame, { t: "batching" }>): void;
@@ -51,7 +51,7 @@ export interface WorkerEvents {
 }
 
 export interface WorkerRequest {
-  readonly frame: Extract<FrontFrame, { t: "predict" }>;
+  readonly request: PredictRequest;
   readonly body: readonly Buffer[];
   readonly bodyBytes: number;
 }
@@ -73,6 +73,8 @@ export interface Worker {
 /** Starts a worker. Only pool.ts calls it; tests pass their own. */
 export type StartWorker = (start: WorkerStart, events: WorkerEvents) => Worker;
 
+/** Bodies up to this size are written in one piece: copying them costs less than handing the kernel many. */
+const COPIED_BYTES_MAX = 64 * 1024;
 const STOP_GRACE_MS = 2000;
 const DUMP_GRACE_MS = 500;
 /** How long after the process ended its last frames may still be read (a grandchild may hold the socket open). */
@@ -141,7 +143,7 @@ export const startWorkerWith =
     // A broken connection shows as the process's exit; errors here (EPIPE) carry nothing more.
     connection.on("error", () => {});
     const reader = new FrameReader<WorkerFrame>(
-      ["ready", "load-failed", "item", "answer", "failed", "unanswered", "batching"],
+      ["ready", "load-failed", "item", "answer", "answers", "failed", "unanswered", "batching"],
       (frame, body) => {
         switch (frame.t) {
           case "ready":
@@ -152,6 +154,11 @@ export const startWorkerWith =
             return events.item(frame, body);
           case "answer":
             return events.answer(frame, body);
+          case "answers": {
+            let at = 0;
+            for (const answer of frame.answers) events.answer(answer, body.subarray(at, (at += answer.size)));
+            return;
+          }
           case "failed":
             return events.failed(frame);
           case "unanswered":
@@ -204,12 +211,18 @@ export const startWorkerWith =
     return {
       pid: child.pid,
       predict: (requests) => {
-        connection.cork();
-        for (const { frame, body, bodyBytes } of requests) {
-          connection.write(encodeHead(frame, bodyBytes));
-          for (const chunk of body) connection.write(chunk);
+        const bodyBytes = requests.reduce((sum, one) => sum + one.bodyBytes, 0);
+        const head = encodeHead(
+          { t: "predict", requests: requests.map(({ request }) => request) },
+          bodyBytes,
+        );
+        const chunks = [head, ...requests.flatMap(({ body }) => body)];
+        if (bodyBytes <= COPIED_BYTES_MAX) connection.write(Buffer.concat(chunks));
+        else {
+          connection.cork();
+          for (const chunk of chunks) connection.write(chunk);
+          connection.uncork();
         }
-        connection.uncork();
       },
       cancel: (id) => {
         connection.write(encodeHead({ t: "cancel", id }, 0));
