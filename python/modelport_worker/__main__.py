@@ -78,7 +78,8 @@ def serve(channel, engine, mode):
             raise ProtocolError("expected a predict frame")
         requests = list(zip(frame[0]["requests"], frame[1]))
         if len(requests) == 1 or decisions.state == "off":
-            channel.write_all(answering.each(requests))
+            for reply in answering.in_order(requests):
+                channel.write(*reply)
         elif decisions.wants_proof(requests):
             began = time.perf_counter()
             replies = answering.each(requests)
@@ -129,13 +130,15 @@ class Answering(object):
 
     def each(self, requests):
         """One by one. Once user code asks to exit, what is left stays unanswered: another worker takes it."""
-        replies = []
+        return list(self.in_order(requests))
+
+    def in_order(self, requests):
+        """As `each`, but each reply as soon as it is made, before the next request begins."""
         for header, body in requests:
             if self.code is None:
-                replies.append(self.one(header, body))
+                yield self.one(header, body)
             else:
-                replies.append(({"t": "unanswered", "id": header["id"]}, b""))
-        return replies
+                yield {"t": "unanswered", "id": header["id"]}, b""
 
     def joined(self, requests, channel):
         """Joined where they fit; sent to `channel` a few at a time, so that the first leave while the last are finished. Without

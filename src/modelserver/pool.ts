@@ -11,11 +11,16 @@
  *
  * Jobs that wait together go to a free worker together, at most `batching.maxSize` of them, and it may join them. When
  * it ends before it has answered all, the rest is asked again one by one: what ended it then ends alone.
+ *
+ * Where nothing is joined, the only worker of an instance still gets quick jobs ahead, so that it need not wait for this
+ * process between two of them. It answers those in their order: the first without a reply is the one it is at.
  */
 import type { Batching } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
+import { JobQueue } from "./job-queue.ts";
+import type { Waiting } from "./job-queue.ts";
 import { Measures, readStepTimes } from "./measures.ts";
 import type { StepTimes } from "./measures.ts";
 import type { FailedFrame, Part } from "./protocol.ts";
@@ -63,7 +68,7 @@ export type Health =
   | { readonly state: "ready" }
   | { readonly state: "failed"; readonly failure: Failure };
 
-interface Job {
+interface Job extends Waiting {
   readonly id: number;
   readonly input: JobInput;
   readonly settle: Settle;
@@ -71,7 +76,6 @@ interface Job {
   startedAt: number;
   /** It was with others in a worker that ended: it is asked by itself from now on. */
   alone: boolean;
-  state: "queued" | "running" | "settled";
   cancelDeadline: () => void;
 }
 
@@ -83,6 +87,8 @@ interface Slot {
   jobs: Job[];
   /** How many it got at once. */
   size: number;
+  /** They may be joined; else it answers them one after the other. */
+  together: boolean;
   /** It takes several jobs at once: batching is on, and it has not found that they must not be joined. */
   joins: boolean;
   /** Ends in a row without a minute of health between; the place in the back-off. */
@@ -115,6 +121,9 @@ export interface PoolOptions {
 const BACKOFF_MS = [0, 500, 1000, 2000, 4000, 8000, 16_000, 30_000] as const;
 const HEALTHY_AFTER_MS = 60_000;
 const LOAD_ATTEMPTS = 3;
+/** How much work, by what the last jobs took, the only worker gets ahead, and how many jobs at most. */
+const AHEAD_MS = 5;
+const AHEAD_MAX = 16;
 /** The share of an inference's time that a request waits for others to join it. */
 const PATIENCE = 0.2;
 
@@ -122,10 +131,7 @@ export class Pool {
   readonly #deps: PoolDeps;
   readonly #options: PoolOptions;
   readonly #slots: Slot[];
-  /** Settled jobs stay until they reach the head; `#queued` counts those that still wait. */
-  #queue: Job[] = [];
-  #head = 0;
-  #queued = 0;
+  readonly #queue = new JobQueue<Job>();
   #running = 0;
   #nextId = 1;
   #everReady = false;
@@ -141,6 +147,8 @@ export class Pool {
   /** How long it took, and when it ended. */
   #lastMs = 0;
   #endedAt = 0;
+  /** Of jobs answered one after the other: how long each took. */
+  #eachMs = Number.POSITIVE_INFINITY;
   /** A dispatch follows when the first job has waited long enough for others. */
   #delayed = false;
   #cancelDelay = (): void => {};
@@ -156,6 +164,7 @@ export class Pool {
       worker: null,
       jobs: [],
       size: 0,
+      together: false,
       joins: false,
       failures: 0,
       readyAt: null,
@@ -177,7 +186,7 @@ export class Pool {
 
   stats(): object {
     return {
-      queued: this.#queued,
+      queued: this.#queue.size,
       inFlight: this.#running,
       restarts: this.#slots.reduce((sum, slot) => sum + slot.restarts, 0),
       workers: this.#slots.map((slot) => ({
@@ -191,7 +200,7 @@ export class Pool {
 
   counters(): InstanceCounters {
     return {
-      queued: this.#queued,
+      queued: this.#queue.size,
       workers: this.#slots.length,
       busyWorkers: this.#slots.filter((slot) => slot.jobs.length > 0).length,
       workerRestarts: this.#slots.reduce((sum, slot) => sum + slot.restarts, 0),
@@ -219,7 +228,6 @@ export class Pool {
       return () => {};
     }
     this.#queue.push(job);
-    this.#queued++;
     job.cancelDeadline = this.#deps.timers.after(input.deadlineMs, () => this.#deadline(job));
     if (this.#lastSize <= 1) this.#dispatch();
     else if (!this.#dispatchSoon) {
@@ -311,7 +319,7 @@ export class Pool {
       unanswered: (frame) => {
         const job = this.#take(slot, frame.id);
         if (slot.jobs.length === 0) this.#letEnd(slot);
-        if (job !== null) this.#askAgain([job]);
+        if (job !== null) this.#askAgain([job], slot.together);
         this.#dispatch();
       },
       batching: (frame) => {
@@ -330,9 +338,10 @@ export class Pool {
     slot.predictions++;
     this.#running--;
     if (slot.jobs.length === 0) {
-      this.#around = slot.size + this.#queued;
+      this.#around = slot.size + this.#queue.size;
       this.#endedAt = this.#deps.clock.monotonicMs();
       this.#lastMs = this.#endedAt - job.startedAt;
+      if (!slot.together) this.#eachMs = this.#lastMs / slot.size;
       if (slot.state === "busy") slot.state = "idle";
     }
     if (job.state !== "settled") return job;
@@ -352,7 +361,9 @@ export class Pool {
     const name = `worker ${slot.index + 1}`;
     const wasLoading = slot.state === "starting";
     const { jobs } = slot;
-    const together = slot.size > 1;
+    // Joined, any of them may have ended it; of jobs in their order only the first had begun.
+    const isJoined = slot.together && slot.size > 1;
+    const again = isJoined ? jobs : jobs.slice(1);
     slot.cancelTimer();
     slot.worker = null;
     slot.jobs = [];
@@ -362,11 +373,14 @@ export class Pool {
     for (const job of jobs) {
       if (job.state === "settled") job.cancelDeadline();
       else if (this.#stopping) this.#settle(job, { kind: "unavailable", failure: null });
-      else if (!together)
+      else if (!again.includes(job))
         this.#settle(job, { kind: "crashed", message: describeExit(exit), fault: exit.fault });
     }
-    if (together && !this.#stopping) {
-      this.#askAgain(jobs.filter((job) => job.state !== "settled"));
+    if (again.length > 0 && !this.#stopping) {
+      this.#askAgain(
+        again.filter((job) => job.state !== "settled"),
+        isJoined,
+      );
       this.#dispatch();
     }
     if (this.#stopping || this.#failure !== null) {
@@ -386,7 +400,7 @@ export class Pool {
     slot.restarts++;
     slot.state = "waiting";
     log(
-      `${name} ended: ${describeExit(exit)}${jobs.length === 0 ? "" : jobs.length === 1 ? ", while answering a prediction" : `, while answering ${jobs.length} predictions, which are asked again one by one`}; ` +
+      `${name} ended: ${describeExit(exit)}${jobs.length === 0 ? "" : isJoined ? `, while answering ${jobs.length} predictions, which are asked again one by one` : ", while answering a prediction"}; ` +
         `another starts ${delayMs === 0 ? "now" : `in ${delayMs / 1000} s`}`,
     );
     slot.cancelTimer = timers.after(delayMs, () => this.#startSlot(slot));
@@ -406,15 +420,15 @@ export class Pool {
   // --- jobs ----------------------------------------------------------------------------------------------------
 
   #dispatch(): void {
-    while (this.#queued > 0) {
+    while (this.#queue.size > 0) {
       const idle = this.#slots.filter((s) => s.state === "idle");
       const slot = idle[0];
       if (slot?.worker == null || this.#waitsForMore(slot)) return;
       // Free workers share what waits: joining is for what would have to wait.
       const most = slot.joins
-        ? Math.min(this.#options.batching.maxSize, Math.ceil(this.#queued / idle.length))
-        : 1;
-      const jobs = this.#shiftTogether(most);
+        ? Math.min(this.#options.batching.maxSize, Math.ceil(this.#queue.size / idle.length))
+        : this.#ahead();
+      const jobs = this.#queue.shiftTogether(most);
       if (jobs.length === 0) return;
       const now = this.#deps.clock.monotonicMs();
       for (const job of jobs) {
@@ -424,6 +438,7 @@ export class Pool {
       slot.state = "busy";
       slot.jobs = jobs;
       slot.size = jobs.length;
+      slot.together = slot.joins;
       this.#lastSize = jobs.length;
       this.#running += jobs.length;
       slot.worker.predict(
@@ -442,6 +457,12 @@ export class Pool {
     }
   }
 
+  /** How many jobs a worker gets that answers them one after the other. With several workers another may be free sooner. */
+  #ahead(): number {
+    if (this.#slots.length > 1) return 1;
+    return Math.min(AHEAD_MAX, Math.max(1, Math.floor(AHEAD_MS / this.#eachMs)));
+  }
+
   /**
    * Whether the first job should wait for more to join it; it is then dispatched when it has waited long enough. Callers
    * that were just answered come back within a moment: as long as there are fewer than the last time, waiting a fifth of what an
@@ -450,10 +471,10 @@ export class Pool {
    */
   #waitsForMore(slot: Slot): boolean {
     const { maxSize, maxDelayMs } = this.#options.batching;
-    const first = this.#peek();
+    const first = this.#queue.peek();
     const enough = Math.min(maxSize, this.#around);
     const patienceMs = Math.min(maxDelayMs, this.#lastMs * PATIENCE);
-    if (patienceMs < 1 || !slot.joins || this.#queued >= enough || first === undefined || first.alone)
+    if (patienceMs < 1 || !slot.joins || this.#queue.size >= enough || first === undefined || first.alone)
       return false;
     const leftMs = patienceMs - (this.#deps.clock.monotonicMs() - this.#endedAt);
     if (leftMs <= 0) return false;
@@ -467,56 +488,24 @@ export class Pool {
     return true;
   }
 
-  /** The first jobs that still wait, at most so many; one that is to be asked alone comes alone. */
-  #shiftTogether(most: number): Job[] {
-    const jobs: Job[] = [];
-    while (jobs.length < most) {
-      if (jobs.length > 0 && this.#peek()?.alone !== false) break;
-      const job = this.#shift();
-      if (job === undefined) break;
-      jobs.push(job);
-      if (job.alone) break;
-    }
-    return jobs;
-  }
-
-  /** Puts jobs whose worker ended back to the head of the queue, each to be asked by itself. */
-  #askAgain(jobs: readonly Job[]): void {
+  /** Puts jobs whose worker ended back to the head of the queue; `alone`: each to be asked by itself. */
+  #askAgain(jobs: readonly Job[], alone: boolean): void {
     for (const job of jobs) {
       job.state = "queued";
-      job.alone = true;
+      job.alone ||= alone;
     }
-    this.#queued += jobs.length;
-    this.#queue = [...jobs, ...this.#queue.slice(this.#head)];
-    this.#head = 0;
+    this.#queue.putBack(jobs);
     if (this.#failure !== null) this.#settleQueue(this.#failure);
-  }
-
-  /** The first job that still waits, left where it is. */
-  #peek(): Job | undefined {
-    while (this.#head < this.#queue.length && this.#queue[this.#head]?.state !== "queued") this.#head++;
-    return this.#queue[this.#head];
-  }
-
-  /** The first job that still waits. */
-  #shift(): Job | undefined {
-    while (this.#head < this.#queue.length) {
-      const job = this.#queue[this.#head++];
-      // Give back the emptied front now and then instead of moving the whole queue each time.
-      if (this.#head > 1024 || this.#head === this.#queue.length) {
-        this.#queue = this.#queue.slice(this.#head);
-        this.#head = 0;
-      }
-      if (job?.state === "queued") {
-        this.#queued--;
-        return job;
-      }
-    }
-    return undefined;
   }
 
   #deadline(job: Job): void {
     const slot = this.#slots.find((s) => s.jobs.includes(job));
+    if (slot !== undefined && !slot.together && slot.jobs[0] !== job) {
+      // It has not begun; when it does, nobody waits for it any more, but it must not take for ever.
+      if (job.state !== "settled") this.#settle(job, { kind: "timeout", executing: false });
+      job.cancelDeadline = this.#deps.timers.after(job.input.deadlineMs, () => this.#deadline(job));
+      return;
+    }
     if (slot !== undefined) {
       slot.state = "ending";
       this.#deps.log(
@@ -532,7 +521,7 @@ export class Pool {
   #abandon(job: Job): void {
     if (job.state === "settled") return;
     if (job.state === "queued") {
-      this.#queued--;
+      this.#queue.left();
       job.cancelDeadline();
     } else if (job.input.items !== null) {
       const worker = this.#slots.find((slot) => slot.jobs.includes(job))?.worker;
@@ -545,7 +534,7 @@ export class Pool {
   #settle(job: Job, outcome: JobOutcome, steps: StepTimes | null = null): void {
     const now = this.#deps.clock.monotonicMs();
     const ran = job.state === "running";
-    if (job.state === "queued") this.#queued--;
+    if (job.state === "queued") this.#queue.left();
     job.state = "settled";
     job.cancelDeadline();
     this.#measures.count(outcome.kind, steps);
@@ -557,8 +546,7 @@ export class Pool {
   }
 
   #settleQueue(failure: Failure | null): void {
-    for (let job = this.#shift(); job !== undefined; job = this.#shift()) {
-      this.#queued++;
+    for (let job = this.#queue.peek(); job !== undefined; job = this.#queue.peek()) {
       this.#settle(job, { kind: "unavailable", failure });
     }
   }
