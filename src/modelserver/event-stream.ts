@@ -34,18 +34,7 @@ export class EventStream implements ItemSink {
   }
 
   get hasBegun(): boolean {
-    return this.#exchange.isHeadSent;
-  }
-
-  /** `lines`: header lines for the answer's head. */
-  begin(lines = ""): void {
-    if (this.hasBegun) return;
-    this.#exchange.sendHead(
-      200,
-      "OK",
-      `${lines}Content-Type: ${EVENT_STREAM}\r\nCache-Control: no-cache\r\n`,
-      null,
-    );
+    return this.#exchange.isHeadSent || this.#pieces.length > 0;
   }
 
   write(item: Buffer, onDrain: () => void): boolean {
@@ -70,13 +59,18 @@ export class EventStream implements ItemSink {
 
   end(): void {
     this.#flush();
-    this.begin();
+    this.#begin();
     this.#exchange.end(null);
+  }
+
+  #begin(): void {
+    if (this.#exchange.isHeadSent) return;
+    this.#exchange.sendHead(200, "OK", `Content-Type: ${EVENT_STREAM}\r\nCache-Control: no-cache\r\n`, null);
   }
 
   #flush(): void {
     if (this.#pieces.length === 0) return;
-    this.begin();
+    this.#begin();
     const bytes = Buffer.concat(this.#pieces);
     this.#pieces = [];
     if (!this.#exchange.write(bytes)) this.#isFull = true;
