@@ -16,6 +16,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { Certificate } from "./certificate.ts";
 import { dateLine, reasonOf } from "../http/answer-head.ts";
 import { refusalError } from "../http/refusal.ts";
+import { CALLER_LIMITS } from "../http/request-head.ts";
 import { renderError, requestIdOf, sendError, sendText } from "./answer.ts";
 import type { ControlProxy } from "./control-proxy.ts";
 import type { Exchange } from "../http/exchange.ts";
@@ -134,6 +135,7 @@ export class Listener {
     this.#connections.add(
       new CallerConnection(socket, {
         handle: (exchange) => this.#guarded(exchange),
+        limits: CALLER_LIMITS,
         refusal: (refusal) => this.#refusal(refusal),
         sweptAt: () => this.#sweptAt,
         isClosing: this.#deps.isClosing,

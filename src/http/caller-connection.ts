@@ -16,8 +16,8 @@ import type { KnownFields } from "./field-name.ts";
 import { BodyDecoder, Malformed } from "./body-decoder.ts";
 import type { BodyEvents } from "./body-decoder.ts";
 import { HeadMemo } from "./head-memo.ts";
-import { HEAD_BYTES_MAX, NOT_CLEAN, isClean, readHead } from "./request-head.ts";
-import type { HeadRefusal, RequestHead } from "./request-head.ts";
+import { NOT_CLEAN, isClean, readHead } from "./request-head.ts";
+import type { HeadLimits, HeadRefusal, RequestHead } from "./request-head.ts";
 
 export type DoorRefusal =
   | HeadRefusal
@@ -26,6 +26,7 @@ export type DoorRefusal =
 
 export interface CallerConnectionDeps {
   readonly handle: ExchangeHandler;
+  readonly limits: HeadLimits;
   /** The whole answer, head included, for a request that cannot be read; the connection ends with it. */
   readonly refusal: (refusal: DoorRefusal) => string;
   /** Monotonic ms of the last sweep: exact enough for times of seconds. */
@@ -153,7 +154,7 @@ export class CallerConnection implements BodyEvents {
     while (at + 1 < data.length && data[at] === 13 && data[at + 1] === 10) at += 2;
     if (at > 0) data = data.subarray(at);
     const end = data.indexOf("\r\n\r\n", 0, "latin1");
-    if ((end < 0 ? data.length : end) > HEAD_BYTES_MAX) {
+    if ((end < 0 ? data.length : end) > this.#deps.limits.bytes) {
       this.#refuse({ kind: "too-large" });
       return false;
     }
@@ -163,7 +164,7 @@ export class CallerConnection implements BodyEvents {
       if (data.length <= 1024 && !isClean(data, 0, data.length)) this.#refuse(NOT_CLEAN);
       return false;
     }
-    const head = readHead(data, 0, end);
+    const head = readHead(data, 0, end, this.#deps.limits.fields);
     if ("kind" in head) {
       this.#refuse(head);
       return false;

@@ -27,8 +27,14 @@ export type HeadRefusal =
   | { readonly kind: "expectation" }
   | { readonly kind: "version" };
 
-export const HEAD_BYTES_MAX = 128 * 1024;
-export const FIELDS_MAX = 256;
+export interface HeadLimits {
+  readonly bytes: number;
+  readonly fields: number;
+}
+/** What a caller may send. */
+export const CALLER_LIMITS: HeadLimits = { bytes: 128 * 1024, fields: 256 };
+/** What an instance reads: the gateway's own fields come on top. */
+export const INSTANCE_LIMITS: HeadLimits = { bytes: 136 * 1024, fields: 272 };
 /** Each field it names has to be looked for: without a bound the costliest thing a caller can send (bench/amplification). */
 const CONNECTION_LENGTH_MAX = 1024;
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
@@ -72,7 +78,12 @@ const isBlank = (code: number): boolean => code === 32 || code === 9;
 export const NOT_CLEAN = malformed("The header has a control character, a bare CR or a bare LF.");
 
 /** Reads a head; `headEnd` is where its empty line's CRLFCRLF starts. */
-export const readHead = (data: Buffer, from: number, headEnd: number): RequestHead | HeadRefusal => {
+export const readHead = (
+  data: Buffer,
+  from: number,
+  headEnd: number,
+  fieldsMax: number,
+): RequestHead | HeadRefusal => {
   // With the CRLF behind the last line: a CR before that one is a bare one.
   if (!isClean(data, from, headEnd + 2)) return NOT_CLEAN;
   const text = data.toString("latin1", from, headEnd);
@@ -108,7 +119,7 @@ export const readHead = (data: Buffer, from: number, headEnd: number): RequestHe
     }
     at = end + 2;
   }
-  if (fields.length > FIELDS_MAX * 2) return malformed(`There are more than ${FIELDS_MAX} header fields.`);
+  if (fields.length > fieldsMax * 2) return malformed(`There are more than ${fieldsMax} header fields.`);
   return checkFraming({ method, target, fields, known, isModern });
 };
 

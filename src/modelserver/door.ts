@@ -11,6 +11,7 @@ import type { CallerConnectionDeps, DoorRefusal } from "../http/caller-connectio
 import { dateLine, reasonOf } from "../http/answer-head.ts";
 import type { Exchange } from "../http/exchange.ts";
 import { refusalError } from "../http/refusal.ts";
+import { INSTANCE_LIMITS } from "../http/request-head.ts";
 import { plainError } from "./answers.ts";
 import type { Timers } from "./timers.ts";
 
@@ -36,6 +37,7 @@ export class Door {
     this.#sweptAt = clock.monotonicMs();
     this.#deps = {
       handle,
+      limits: INSTANCE_LIMITS,
       refusal: (refusal) => this.#refusal(refusal),
       sweptAt: () => this.#sweptAt,
       isClosing: () => this.#isDraining,

@@ -5,6 +5,7 @@ import type { IncomingMessage } from "node:http";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { CALLER_LIMITS, INSTANCE_LIMITS } from "../http/request-head.ts";
 import { isAlive, removeInstances, startInstance } from "../../test/support/instance.ts";
 import type { Instance } from "../../test/support/instance.ts";
 import { until } from "../../test/support/until.ts";
@@ -193,6 +194,19 @@ describe("the front", () => {
     expect(cut.statusCode).toBe(413);
     streamed.destroy();
     expect((await instance.predict({})).status).toBe(200);
+  });
+
+  it("reads whatever head passes the gateway, with the gateway's own fields on top", async () => {
+    const instance = await scripted();
+    const post = (headers: Record<string, string>): Promise<number> =>
+      fetch(instance.url, { method: "POST", body: "{}", headers }).then(({ status }) => status);
+    const fields = (count: number): Record<string, string> =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-field-${n}`, "a"]));
+    // fetch adds its own ten.
+    expect(await post(fields(CALLER_LIMITS.fields))).toBe(200);
+    expect(await post({ "x-large": "a".repeat(CALLER_LIMITS.bytes) })).toBe(200);
+    expect(await post({ "x-large": "a".repeat(INSTANCE_LIMITS.bytes) })).toBe(494);
+    expect(await post(fields(INSTANCE_LIMITS.fields))).toBe(400);
   });
 
   it("gives user code the user's variables and nothing of the platform's", async () => {

@@ -14,7 +14,7 @@ import type { Exchange, ExchangeHandler, ExchangeListener } from "../../http/exc
 import type { KnownFields } from "../../http/field-name.ts";
 import { HEAD_MS, IDLE_MS } from "../../http/caller-connection.ts";
 import type { DoorRefusal } from "../../http/caller-connection.ts";
-import { FIELDS_MAX, HEAD_BYTES_MAX } from "../../http/request-head.ts";
+import { CALLER_LIMITS } from "../../http/request-head.ts";
 import type { RequestHead } from "../../http/request-head.ts";
 import { answerFields, readHttp2Head } from "./request-head.ts";
 
@@ -33,7 +33,7 @@ export interface CallerSessionDeps {
 
 const STREAMS_MAX = 128;
 const WINDOW_BYTES = 64 * 1024;
-const PAIRS_MAX = FIELDS_MAX + 4;
+const PAIRS_MAX = CALLER_LIMITS.fields + 4;
 const SESSION_MEGABYTES = 2;
 const LINGER_MS = 2_000;
 /** Resets, pings and settings a caller may have to its account, and how many are forgiven in a second. */
@@ -73,7 +73,7 @@ export class CallerSession {
         enablePush: false,
         maxConcurrentStreams: STREAMS_MAX,
         initialWindowSize: WINDOW_BYTES,
-        maxHeaderListSize: HEAD_BYTES_MAX,
+        maxHeaderListSize: CALLER_LIMITS.bytes,
       },
     });
     this.#session = session;

@@ -6,7 +6,7 @@
 import { fieldName } from "../../http/field-name.ts";
 import type { KnownFields } from "../../http/field-name.ts";
 import type { DoorRefusal } from "../../http/caller-connection.ts";
-import { HEAD_BYTES_MAX, checkFraming } from "../../http/request-head.ts";
+import { CALLER_LIMITS, checkFraming } from "../../http/request-head.ts";
 import type { HeadRefusal, RequestHead } from "../../http/request-head.ts";
 
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -35,7 +35,7 @@ export const readHttp2Head = (raw: readonly string[], isEnded: boolean): Request
     const [name = "", value = ""] = [raw[i], raw[i + 1]];
     // As the limit that callers are told is counted (RFC 9113 §6.5.2).
     size += name.length + value.length + 32;
-    if (size > HEAD_BYTES_MAX) return { kind: "too-large" };
+    if (size > CALLER_LIMITS.bytes) return { kind: "too-large" };
     if (!VALUE.test(value)) return malformed("A header field has a control character.");
     switch (name) {
       case ":method":
