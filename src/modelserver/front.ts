@@ -19,7 +19,7 @@ import type { RequestCheck } from "./request-check.ts";
 import type { Timers } from "./timers.ts";
 
 export interface FrontDeps {
-  readonly pool: Pick<Pool, "submit" | "health" | "stats" | "counters">;
+  readonly pool: Pick<Pool, "submit" | "health" | "stats" | "counters" | "decision">;
   readonly tracer: Tracer;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -118,12 +118,16 @@ export class Front {
 
   #health(req: IncomingMessage, res: ServerResponse): void {
     const health = this.#deps.pool.health();
-    const counters = this.#deps.pool.counters();
+    const decision = this.#deps.pool.decision();
+    const told = {
+      counters: this.#deps.pool.counters(),
+      ...(decision === null ? {} : { batching: decision }),
+    };
     const answer: HealthAnswer =
       health.state === "ready"
-        ? { status: "OK", counters }
+        ? { status: "OK", ...told }
         : health.state === "starting"
-          ? { status: "starting", counters }
+          ? { status: "starting", ...told }
           : { status: "failed", failure: health.failure };
     refuse(req, res, health.state === "ready" ? 200 : 503, JSON.stringify(answer));
   }

@@ -62,6 +62,32 @@ it("what waits while a prediction runs is joined, and what ends the worker ends 
   expect([one?.json(), two?.json()]).toEqual([1, 2].map((row) => ({ data: { resp_data: [[row * 2, 1]] } })));
 });
 
+it("what a worker decides under `auto`, and what it saw, is in the instance's health and its log", async () => {
+  const slow = SERVICE.replace("    def _inference(self, rows):\n", "$&        time.sleep(0.005)\n");
+  const depends = SERVICE.replace("row * 2, len(rows)", "len(rows)");
+  const joins = slow.replace("[row * 2, len(rows)]", "row * 2");
+  for (const [service, state, evidence] of [
+    [joins, "on", /joined from now on: \d+ requests in \d+ batches gave the same answers/],
+    [depends, "off", /one by one: joined, a request was answered .* that is answered .* by itself/],
+  ] as const) {
+    const instance = await startInstance({
+      python: await plainPython(),
+      files: { "customize_service.py": service, "model.m": "" },
+      batching: { mode: "auto", maxSize: 8, maxDelayMs: 0 },
+    });
+    await instance.ready();
+    expect((await instance.health()).answer).not.toHaveProperty("batching");
+    const batching = await until("a decision", async () => {
+      const answers = await Promise.all([1, 2, 3, 4, 5, 6].map((row) => instance.predict({ rows: [row] })));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 200]);
+      const { answer } = await instance.health();
+      return ("batching" in answer && answer.batching) || null;
+    });
+    expect(batching).toEqual({ state, text: expect.stringMatching(evidence) });
+    expect(instance.log()).toContain(batching.text);
+  }
+});
+
 it("real arrays and frames come apart as they were put together", async () => {
   const tests = join(import.meta.dirname, "../../python/tests/joining_of_arrays.py");
   const { stderr } = await promisify(execFile)(await sklearnPython(), [tests]);

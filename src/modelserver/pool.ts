@@ -12,7 +12,8 @@
  * Jobs that wait together go to a free worker together, at most `batching.maxSize` of them, and it may join them. When
  * it ends before it has answered all, the rest is asked again one by one: what ended it then ends alone.
  */
-import type { Batching } from "../core/batching.ts";
+import { parseBatchingDecision } from "../core/batching.ts";
+import type { Batching, BatchingDecision } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
@@ -145,6 +146,7 @@ export class Pool {
   #delayed = false;
   #cancelDelay = (): void => {};
   #onStopped: (() => void)[] = [];
+  #decision: BatchingDecision | null = null;
   readonly #measures = new Measures();
 
   constructor(deps: PoolDeps, options: PoolOptions) {
@@ -173,6 +175,11 @@ export class Pool {
   health(): Health {
     if (this.#failure !== null) return { state: "failed", failure: this.#failure };
     return this.#slots.some(isReady) ? { state: "ready" } : { state: "starting" };
+  }
+
+  /** What a worker decided last about joining requests; null before the first did. */
+  decision(): BatchingDecision | null {
+    return this.#decision;
   }
 
   stats(): object {
@@ -316,6 +323,7 @@ export class Pool {
       },
       batching: (frame) => {
         slot.joins = frame.state === "on";
+        this.#decision = parseBatchingDecision(frame);
         log(`${name}: ${frame.text}`);
       },
       exited: (exit) => this.#slotEnded(slot, exit),

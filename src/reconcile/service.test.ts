@@ -454,6 +454,47 @@ describe("a service that runs", () => {
     expect((await infos()).filter((info) => info.startsWith("Only 1 of 2")).length).toBe(1);
   });
 
+  const ON = { state: "on", text: "requests are joined from now on: 12 gave the same answers" } as const;
+  const OFF = { state: "off", text: "requests are answered one by one: joined, 1 became 2" } as const;
+  const decided = async (): Promise<readonly string[]> =>
+    (await infos()).filter((info) => info.startsWith("Batching of "));
+
+  test("tells what its instances decided about joining once, however many come to it and whoever looks", async () => {
+    runner.decide("a-2" as InstanceId, ON);
+    await clock.advance(100);
+    const first = [`Batching of [m a] is on. Instance a-2: ${ON.text}`];
+    expect(await decided()).toEqual(first);
+    runner.decide("a-1" as InstanceId, { ...ON, text: "requests are joined from now on: 20 did" });
+    await clock.advance(100);
+    await control.stop();
+    control = await openControl(store, runner, clock);
+    await clock.advance(120_000);
+    expect(await decided()).toEqual(first);
+    expect((await service()).status).toBe("running");
+  });
+
+  test("tells that an instance came to another decision, once, and what the next version decides by itself", async () => {
+    runner.decide("a-1" as InstanceId, ON);
+    await clock.advance(100);
+    runner.decide("a-2" as InstanceId, OFF);
+    await clock.advance(100);
+    await control.stop();
+    control = await openControl(store, runner, clock);
+    await clock.advance(120_000);
+    const both = [
+      `Batching of [m a] is on. Instance a-1: ${ON.text}`,
+      `Batching of [m a] is off. Instance a-2: ${OFF.text}`,
+    ];
+    expect(await decided()).toEqual(both);
+    await update([await entry("b")]);
+    await untilStatus("running");
+    await settledOn("b", 2);
+    expect(await decided()).toEqual(both);
+    runner.decide("b-1" as InstanceId, OFF);
+    await clock.advance(100);
+    expect(await decided()).toEqual([...both, `Batching of [m b] is off. Instance b-1: ${OFF.text}`]);
+  });
+
   test("stops: its route is closed first, then its instances end, and it starts again", async () => {
     await stop();
     await untilStatus("stopped");
