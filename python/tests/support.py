@@ -78,14 +78,20 @@ class RunningWorker(object):
         )
         return self.channel.read()
 
-    def predict_all(self, bodies):
-        """Several requests that may be joined; their replies in the order of the requests."""
+    def predict_all(self, bodies, decided=None):
+        """Several requests that may be joined; their replies in the order of the requests. `decided(header)` hears of decisions."""
         for at, body in enumerate(bodies):
             header = {"t": "predict", "id": at, "contentType": "", "query": "", "parts": [{"name": "", "size": len(body)}]}
             if at == 0:
                 header["more"] = len(bodies) - 1
             self.channel.write(header, body)
-        replies = [self.channel.read() for _ in bodies]
+        replies = []
+        while len(replies) < len(bodies):
+            reply = self.channel.read()
+            if reply[0]["t"] == "batching" and decided is not None:
+                decided(reply[0])
+            else:
+                replies.append(reply)
         assert [header["id"] for header, _ in replies] == list(range(len(bodies))), replies
         return replies
 
