@@ -83,12 +83,15 @@ class RunningWorker(object):
         ]
         self.channel.write({"t": "predict", "requests": described}, b"".join(body for _, body in requests))
 
-    def predict_all(self, bodies):
-        """Several requests that may be joined; their replies in the order of the requests."""
+    def predict_all(self, bodies, decided=None):
+        """Several requests that may be joined; their replies in the order of the requests. `decided(header)` hears of decisions."""
         self.send(list(enumerate(bodies)))
         replies = []
         while len(replies) < len(bodies):
             header, body = self.channel.read()
+            if header["t"] == "batching" and decided is not None:
+                decided(header)
+                continue
             if header["t"] != "answers":
                 replies.append((header, body))
                 continue

@@ -183,6 +183,65 @@ class Joined(unittest.TestCase):
             requests = [pick.choice(kinds)() for _ in range(pick.randrange(2, 9))]
             self.assertEqual(self.answers(on.predict_all(requests)), self.answers(off.predict_all(requests)), requests)
 
+    def test_any_mix_of_shapes_is_answered_as_one_by_one_whatever_auto_has_decided_by_then(self):
+        shapes = """
+import json, sys, time
+from model_service.python_model_service import XgSklServingBaseService
+
+class UserService(XgSklServingBaseService):
+    def __init__(self, model_path):
+        pass
+    def _preprocess(self, data):
+        request = json.loads(data)
+        if request["form"] == "refuse":
+            raise ValueError("refused")
+        return request["value"]
+    def _inference(self, value):
+        if value == [13] or isinstance(value, list) and 13 in value:
+            raise RuntimeError("poisoned")
+        time.sleep(0.002)
+        if isinstance(value, dict):
+            return {name: [[name, row] for row in rows] for name, rows in value.items()}
+        return [[type(row).__name__, row] for row in value] if isinstance(value, list) else [value]
+    def _postprocess(self, results):
+        return results
+"""
+        pick = random.Random(3)
+
+        def request():
+            rows = [pick.randrange(14, 99) for _ in range(pick.randrange(4))]
+            value = pick.choice([
+                lambda: rows, lambda: rows, lambda: rows, lambda: [str(row) for row in rows], lambda: [[row] for row in rows],
+                lambda: {"a": rows, "b": rows}, lambda: {"b": rows, "a": rows}, lambda: {"a": rows, "b": rows + [1]}, lambda: {"c": rows},
+                lambda: {}, lambda: 5, lambda: "text", lambda: None, lambda: [13]])()
+            return json.dumps({"form": "refuse" if pick.random() < 0.05 else "", "value": value}).encode()
+
+        alone = self.start("off", shapes)
+        for mode in ("on", "auto"):
+            worker, decided = self.start(mode, shapes), []
+            for _ in range(60):
+                requests = [request() for _ in range(pick.randrange(2, 9))]
+                replies = worker.predict_all(requests, lambda header: decided.append(header["state"]))
+                self.assertEqual(self.answers(replies), self.answers(alone.predict_all(requests)), requests)
+            self.assertEqual(decided, ["on"] if mode == "auto" else [])
+
+    def test_who_ends_the_process_is_the_only_one_without_an_answer_whoever_asks_the_rest_again(self):
+        pick = random.Random(5)
+        for mode in ("on", "auto"):
+            for _ in range(4):
+                kinds = [pick.choice(["good", "good", "poison", "exit"]) for _ in range(6)]
+                waiting = [body({"good": at + 1}.get(kind, kind)) for at, kind in enumerate(kinds)]
+                expected = [{"good": [(at + 1) * 2]}.get(kind, "failed") for at, kind in enumerate(kinds)]
+                got, left = [None] * len(kinds), list(range(len(kinds)))
+                while left:
+                    worker = self.start(mode)
+                    replies = worker.predict_all([waiting[at] for at in left])
+                    for at, answer in zip(left, self.answers(replies)):
+                        got[at] = answer
+                    left = [at for at in left if got[at] == "unanswered"]
+                    worker.close()
+                self.assertEqual(got, expected, kinds)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -33,7 +33,9 @@ describe("modelport init", () => {
     const files = filesOf(model).map((path) => ({ path, size: statSync(join(model, path)).size }));
     expect([...checked.problems, ...checked.warnings, ...checkLayout(files, engine).problems]).toEqual([]);
     const names = filesOf(dir);
-    expect(names).toEqual(expect.arrayContaining(["README.md", "test_service.py", "train.py"]));
+    // What an author edits is there, also where the engine could do without.
+    const edited = ["README.md", "model/customize_service.py", "test_service.py", "train.py"];
+    expect(names).toEqual(expect.arrayContaining(edited));
     expect(names.filter((name) => name.startsWith("request."))).toHaveLength(1);
     expect(files.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(300_000);
     expect(names.filter((name) => name.includes("__pycache__"))).toEqual([]);

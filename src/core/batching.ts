@@ -4,6 +4,9 @@
  * something of the kind. Pure.
  */
 import type { Problem } from "./errors.ts";
+import { batchingIs, serviceEvents } from "./event-texts.ts";
+import type { EventText } from "./event-texts.ts";
+import type { InstanceId } from "./ids.ts";
 
 /** off: never. on: always. auto: once a worker has seen on live requests that it is right and faster. */
 export const BATCHING_MODES = ["off", "on", "auto"] as const;
@@ -18,6 +21,49 @@ export interface Batching {
 }
 
 export const NO_BATCHING: Batching = { mode: "off", maxSize: 1, maxDelayMs: 0 };
+
+/** What a worker under `auto` decided, and in words what it saw. */
+export interface BatchingDecision {
+  readonly state: "on" | "off";
+  readonly text: string;
+}
+
+/** The words may quote answers and exceptions of user code, of any length. */
+const DECISION_TEXT_MAX = 500;
+
+/** Null for what is no decision; its words cut to what an event may hold. */
+export const parseBatchingDecision = (value: unknown): BatchingDecision | null => {
+  if (typeof value !== "object" || value === null) return null;
+  const { state, text } = value as Partial<Record<keyof BatchingDecision, unknown>>;
+  if ((state !== "on" && state !== "off") || typeof text !== "string") return null;
+  return { state, text: text.length > DECISION_TEXT_MAX ? `${text.slice(0, DECISION_TEXT_MAX - 1)}…` : text };
+};
+
+/**
+ * What the history still has to tell of the decisions of one version's instances: what none of them has come to before,
+ * and what one of them that was told of has changed. Instances that come to what another came to add nothing.
+ *
+ * @param model as events name it: `m 1.0.0`
+ * @param told what the history says of these instances' decisions, newest first
+ */
+export const untoldDecisions = (
+  model: string,
+  decided: readonly { readonly instance: InstanceId; readonly decision: BatchingDecision }[],
+  told: readonly string[],
+): readonly EventText[] => {
+  const lines = [...told];
+  return decided.flatMap(({ instance, decision }) => {
+    const { state, text } = decision;
+    const event = serviceEvents.batchingDecided(model, instance, state, text);
+    const own = lines.find((line) => line.includes(` Instance ${instance}: `));
+    const isKnown = (own === undefined ? lines : [own]).some((line) =>
+      line.startsWith(batchingIs(model, state)),
+    );
+    if (isKnown || lines.includes(event.info)) return [];
+    lines.unshift(event.info);
+    return [event];
+  });
+};
 
 export const BATCH_SIZE_MAX = 1024;
 export const BATCH_DELAY_MS_MAX = 10_000;

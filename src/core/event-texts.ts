@@ -55,6 +55,10 @@ export const modelEvents = {
   notice: (text: string) => warning(text),
 } as const;
 
+/** How a decision about joining requests begins: what it is, whoever came to it. */
+export const batchingIs = (model: string, state: "on" | "off"): string =>
+  `Batching of [${model}] is ${state}.`;
+
 export const serviceEvents = {
   // --- table 3-15 ---------------------------------------------------------------------------------------------
   deployStarted: () => normal("The service starts to be deployed."),
@@ -85,6 +89,9 @@ export const serviceEvents = {
   resourcesScheduled: (model: string) => normal(`[${model}] schedule resource success`),
   startingModel: (model: string) => normal(`[${model}] starting model`),
   modelReady: (model: string) => normal(`[${model}] start model success`),
+  /** `saw` in words of the worker: `requests that wait together are joined from now on: 16 requests in …`. */
+  batchingDecided: (model: string, instance: string, state: "on" | "off", saw: string) =>
+    normal(`${batchingIs(model, state)} Instance ${instance}: ${saw}`),
   concerning: (ready: number, wanted: number) => abnormal(`Only ${ready} of ${wanted} instances are ready.`),
   recovered: () => normal("All instances are ready again."),
 } as const;

@@ -5,6 +5,7 @@
  *   GET /health → 200 {"status":"OK"}                           ready or busy: send traffic
  *                 503 {"status":"starting"}                     loading, or a worker is being replaced
  *                     both with "counters":InstanceCounters     for metrics; other programs leave it out
+ *                     and "batching":BatchingDecision       once a worker has decided whether requests are joined
  *                 503 {"status":"failed","failure":Failure}     will not become ready by itself: end it
  *   SIGTERM     → no new connections, predictions in flight finish (at most drainTimeoutMs), exit 0
  */
@@ -12,7 +13,7 @@ import type { InstanceCounters } from "./instance-counters.ts";
 import type { RequestRule } from "./request-rule.ts";
 import type { Failure } from "./service.ts";
 import type { TracingSettings } from "./tracing.ts";
-import type { Batching } from "./batching.ts";
+import type { Batching, BatchingDecision } from "./batching.ts";
 import type { EngineName } from "./engines.ts";
 
 /** What the kernel holds the instance's user code to. What this machine cannot hold it to is empty or absent. */
@@ -72,6 +73,9 @@ export interface AddressFile {
 }
 
 export type HealthAnswer =
-  | { readonly status: "OK"; readonly counters?: InstanceCounters }
-  | { readonly status: "starting"; readonly counters?: InstanceCounters }
+  | {
+      readonly status: "OK" | "starting";
+      readonly counters?: InstanceCounters;
+      readonly batching?: BatchingDecision;
+    }
   | { readonly status: "failed"; readonly failure: Failure };

@@ -72,6 +72,6 @@ export interface Environments {
 
 /** Environments of a directory that several processes use: the platform, and whoever runs a package beside it. */
 export interface SharedEnvironments extends Environments {
-  /** Keeps an environment from being reclaimed by any process, until it is let go or this process ends. */
+  /** Keeps an environment from being reclaimed by any process, until it is let go or this process ends, and a week more. */
   hold(key: string): Promise<() => Promise<void>>;
 }

@@ -1,7 +1,7 @@
 /**
  * Python environments on disk:
  *
- *   <root>/<key>/            complete: it came here by one rename, with its record in it
+ *   <root>/<key>/            complete: it came here by one rename, with its record in it, and held-at.json once it was held
  *   <root>/.scratch/<id>/    unfinished: owner.json (who builds, and the program at work) and env/
  *   <root>/.scratch/<id>/    held: owner.json (who holds) and held.json (the key of a complete one)
  *   <root>/.scratch/*.lock   one per key being built
@@ -79,6 +79,9 @@ const SCRATCH = ".scratch";
 const LOG_LINES = 40;
 /** An environment handed out this long ago or less is not reclaimed: its version may not be recorded as using it yet. */
 const GRACE_MS = 60 * 60 * 1000;
+/** One that somebody worked with beside the platform is kept so long for the next time. */
+const HELD_KEPT_MS = 7 * 24 * 60 * 60 * 1000;
+const HELD_AT = "held-at.json";
 /** An index that was out of reach is not asked again for this long. */
 const TORCH_INDEX_AGAIN_MS = 3_600_000;
 
@@ -201,6 +204,7 @@ class DirectoryEnvironments implements SharedEnvironments {
       const handedOut = this.handedOut.get(key);
       if (!/^[0-9a-f]{64}$/.test(key) || used.has(key) || this.flights.has(key)) continue;
       if (handedOut !== undefined && now - handedOut < GRACE_MS) continue;
+      if (now - (await this.heldAt(key)) < HELD_KEPT_MS) continue;
       if ((await this.held()).has(key)) continue;
       // Out of sight first, by one rename: an environment that is half deleted is never found. In the same turn as the
       // look at who has it: one that is asked for from now on is not there any more and is built.
@@ -219,7 +223,24 @@ class DirectoryEnvironments implements SharedEnvironments {
     mkdirSync(mark, { recursive: true });
     writeFileSync(join(mark, "owner.json"), JSON.stringify(self()));
     await writeFile(join(mark, "held.json"), JSON.stringify(key));
-    return () => rm(mark, { recursive: true, force: true });
+    await this.noteHeld(key);
+    return async () => {
+      await this.noteHeld(key);
+      await rm(mark, { recursive: true, force: true });
+    };
+  }
+
+  /** Only for the next time: one that is gone, or cannot be written to, is built again then. */
+  private async noteHeld(key: string): Promise<void> {
+    const file = join(this.deps.root, key, HELD_AT);
+    await writeFile(file, JSON.stringify(this.deps.clock.now())).catch(() => undefined);
+  }
+
+  /** When it was held last; long ago for one that never was. */
+  private async heldAt(key: string): Promise<number> {
+    const text = await readFile(join(this.deps.root, key, HELD_AT), "utf8").catch(() => "");
+    const at: unknown = /^\d{1,16}$/.test(text) ? JSON.parse(text) : null;
+    return typeof at === "number" ? at : Number.NEGATIVE_INFINITY;
   }
 
   /** The keys that living processes hold; the marks of dead ones are removed by every sweep. */

@@ -18,7 +18,7 @@ import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
 import type { RequestCheck } from "./request-check.ts";
 
 export interface FrontDeps {
-  readonly pool: Pick<Pool, "submit" | "health" | "stats" | "counters">;
+  readonly pool: Pick<Pool, "submit" | "health" | "stats" | "counters" | "decision">;
   readonly tracer: Tracer;
   readonly clock: Clock;
   /** Null: requests are handed on whatever they hold. */
@@ -82,12 +82,16 @@ export class Front {
 
   #health(exchange: Exchange): void {
     const health = this.#deps.pool.health();
-    const counters = this.#deps.pool.counters();
+    const decision = this.#deps.pool.decision();
+    const told = {
+      counters: this.#deps.pool.counters(),
+      ...(decision === null ? {} : { batching: decision }),
+    };
     const answer: HealthAnswer =
       health.state === "ready"
-        ? { status: "OK", counters }
+        ? { status: "OK", ...told }
         : health.state === "starting"
-          ? { status: "starting", counters }
+          ? { status: "starting", ...told }
           : { status: "failed", failure: health.failure };
     this.#send(exchange, health.state === "ready" ? 200 : 503, JSON.stringify(answer));
   }

@@ -139,6 +139,7 @@ const failedPool = (pool: Pool, failure: Failure): FrontDeps["pool"] => ({
   health: () => ({ state: "failed", failure }),
   stats: () => pool.stats(),
   counters: () => pool.counters(),
+  decision: () => pool.decision(),
 });
 
 /** By rename, so that whoever watches for the file never reads half of it. */

@@ -141,7 +141,7 @@ describe("an XGBoost package without code", () => {
     const instance = await startInstance({
       python: await xgboostPython(),
       engine: "XGBoost",
-      packageDir: join(EXAMPLES, "iris-xgboost/model"),
+      files: { "xgboost.m": readFileSync(join(EXAMPLES, "iris-xgboost/model/xgboost.m")) },
       modelFile: "xgboost.m",
     });
     await instance.ready();

@@ -1,93 +1,10 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { FakeTime, startPool, submit } from "../../test/support/pool.ts";
+import type { FakeWorker } from "../../test/support/pool.ts";
 import { NO_BATCHING } from "../core/batching.ts";
 import type { Batching } from "../core/batching.ts";
-import type { Clock } from "../core/clock.ts";
-import { instant } from "../core/ids.ts";
-import { Pool } from "./pool.ts";
-import type { ItemSink, JobOutcome } from "./pool.ts";
-import { PROTOCOL_VERSION } from "./protocol.ts";
-import type { Timers } from "./timers.ts";
-import type { Worker, WorkerEvents, WorkerExit, WorkerRequest } from "./worker.ts";
-
-/** Time that moves only when a test says so. */
-class FakeTime implements Timers {
-  now = 0;
-  #due: { at: number; fn: () => void }[] = [];
-  after(ms: number, fn: () => void): () => void {
-    const entry = { at: this.now + ms, fn };
-    this.#due.push(entry);
-    return () => {
-      this.#due = this.#due.filter((e) => e !== entry);
-    };
-  }
-  advance(ms: number): void {
-    const until = this.now + ms;
-    for (;;) {
-      const next = this.#due.filter((e) => e.at <= until).toSorted((a, b) => a.at - b.at)[0];
-      if (next === undefined) break;
-      this.#due = this.#due.filter((e) => e !== next);
-      this.now = next.at;
-      next.fn();
-    }
-    this.now = until;
-  }
-  soon(fn: () => void): void {
-    this.after(0, fn);
-  }
-  get pending(): number {
-    return this.#due.length;
-  }
-}
-
-/** A worker whose every step the test makes. */
-class FakeWorker implements Worker {
-  readonly pid = 1;
-  readonly events: WorkerEvents;
-  /** The requests it has in hand, oldest first. */
-  hands: number[] = [];
-  /** How many it got at once, each time. */
-  readonly sizes: number[] = [];
-  killed = false;
-  ended = false;
-  constructor(events: WorkerEvents) {
-    this.events = events;
-  }
-  get current(): number | null {
-    return this.hands[0] ?? null;
-  }
-  predict(requests: readonly WorkerRequest[]): void {
-    expect(this.hands).toEqual([]);
-    this.hands = requests.map(({ request }) => request.id);
-    this.sizes.push(requests.length);
-  }
-  readonly cancelled: number[] = [];
-  listens = true;
-  cancel(id: number): void {
-    this.cancelled.push(id);
-  }
-  listen(on: boolean): void {
-    this.listens = on;
-  }
-  stop(): void {
-    this.end(0);
-  }
-  kill(): void {
-    this.killed = true;
-  }
-  ready(): void {
-    this.events.ready({ t: "ready", protocol: PROTOCOL_VERSION, service: "S", python: "3", loadMs: 1 });
-  }
-  answer(): void {
-    const id = this.hands.shift() ?? -1;
-    this.events.answer({ id, stepsUs: [1, 2000, 3000, 4000, 5] }, Buffer.from("{}"));
-  }
-  end(code: number | null, more: Partial<WorkerExit> = {}): void {
-    if (this.ended) return;
-    this.ended = true;
-    this.events.exited({ code, signal: null, spawnError: null, fault: "", ...more });
-  }
-}
+import type { ItemSink, JobOutcome, Pool } from "./pool.ts";
 
 let time: FakeTime;
 let workers: FakeWorker[];
@@ -97,58 +14,8 @@ const worker = (at: number): FakeWorker => {
   if (found === undefined) throw new Error(`no worker ${at}`);
   return found;
 };
-
-const makePool = (count: number, batching: Batching = NO_BATCHING): Pool => {
-  const clock: Clock = { now: () => instant(time.now), monotonicMs: () => time.now, sleep: async () => {} };
-  const pool = new Pool(
-    {
-      clock,
-      timers: time,
-      log: () => {},
-      startWorker: (_, events) => {
-        const made = new FakeWorker(events);
-        workers.push(made);
-        return made;
-      },
-    },
-    {
-      workers: count,
-      batching,
-      startTimeoutMs: 10_000,
-      start: () => ({
-        python: "",
-        env: {},
-        workDir: "",
-        faultFile: "",
-        confinement: { user: null, cgroups: [], rlimits: {}, memoryMb: null },
-        load: {
-          t: "load",
-          protocol: PROTOCOL_VERSION,
-          engine: "XGBoost",
-          packageDir: "",
-          modelFile: "",
-          modelName: "",
-          modelVersion: "",
-        },
-      }),
-    },
-  );
-  pool.start();
-  return pool;
-};
-
-const submit = (
-  pool: Pool,
-  deadlineMs = 1000,
-  items: ItemSink | null = null,
-): { outcomes: JobOutcome[]; leave: () => void } => {
-  const outcomes: JobOutcome[] = [];
-  const leave = pool.submit(
-    { contentType: "", query: "", parts: [], body: [], bodyBytes: 0, deadlineMs, items },
-    (outcome) => outcomes.push(outcome),
-  );
-  return { outcomes, leave };
-};
+const makePool = (count: number, batching: Batching = NO_BATCHING): Pool =>
+  startPool({ time, workers }, count, batching);
 const kinds = (job: { outcomes: JobOutcome[] }): string[] => job.outcomes.map((o) => o.kind);
 
 beforeEach(() => {
@@ -462,19 +329,7 @@ describe("pool", () => {
               else if (a.do === "crash") w.end(9);
               else if (a.do === "fail-load" && !ready.has(w)) {
                 w.events.loadFailed({ t: "load-failed", exception: "E", traceback: "T" });
-              } else if (a.do === "exits" && w.current !== null) {
-                const [id = -1, ...rest] = w.hands;
-                w.hands = [];
-                w.events.failed({
-                  t: "failed",
-                  id,
-                  kind: "code",
-                  exception: "E",
-                  traceback: "T",
-                  exits: true,
-                });
-                for (const other of rest) w.events.unanswered({ t: "unanswered", id: other });
-              }
+              } else if (a.do === "exits" && w.current !== null) w.fail(true);
             }
             if (a.do === "advance") reap();
             for (const job of jobs) expect(job.outcomes.length).toBeLessThanOrEqual(1);

@@ -15,7 +15,8 @@
  * Where nothing is joined, the only worker of an instance still gets quick jobs ahead, so that it need not wait for this
  * process between two of them. It answers those in their order: the first without a reply is the one it is at.
  */
-import type { Batching } from "../core/batching.ts";
+import { parseBatchingDecision } from "../core/batching.ts";
+import type { Batching, BatchingDecision } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
@@ -153,6 +154,7 @@ export class Pool {
   #delayed = false;
   #cancelDelay = (): void => {};
   #onStopped: (() => void)[] = [];
+  #decision: BatchingDecision | null = null;
   readonly #measures = new Measures();
 
   constructor(deps: PoolDeps, options: PoolOptions) {
@@ -182,6 +184,11 @@ export class Pool {
   health(): Health {
     if (this.#failure !== null) return { state: "failed", failure: this.#failure };
     return this.#slots.some(isReady) ? { state: "ready" } : { state: "starting" };
+  }
+
+  /** What a worker decided last about joining requests; null before the first did. */
+  decision(): BatchingDecision | null {
+    return this.#decision;
   }
 
   stats(): object {
@@ -324,6 +331,7 @@ export class Pool {
       },
       batching: (frame) => {
         slot.joins = frame.state === "on";
+        this.#decision = parseBatchingDecision(frame);
         log(`${name}: ${frame.text}`);
       },
       exited: (exit) => this.#slotEnded(slot, exit),

@@ -2,7 +2,7 @@
  * The table of what user code may do wrong (test/user-code/rows.ts) against a real instance, confined as the process
  * runner would confine it on this machine, with a neighbour beside it that must not notice.
  */
-import { accessSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { accessSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -99,23 +99,35 @@ const undisturbed = async <T>(during: Promise<T>): Promise<T> => {
   return over;
 };
 
+/** How many living processes a user has. */
+const processesOf = (uid: number): number =>
+  readdirSync("/proc").filter((name) => {
+    try {
+      return /^\d+$/.test(name) && statSync(`/proc/${name}`).uid === uid && isAlive(Number(name));
+    } catch {
+      return false;
+    }
+  }).length;
+
 describe("a prediction whose code", () => {
   for (const row of PREDICTIONS) {
     it(`${row.what}${row.note === undefined ? "" : ` (${row.note})`}`, async (context) => {
       const hasGroup = isolation.facts.cgroup.includes("memory") && isolation.facts.cgroup.includes("pids");
       if (row.needs === "cgroup" && !hasGroup)
         return context.skip("this machine lets us make no control groups");
+      if (row.needs === "user" && isolation.facts.noUsers !== null)
+        return context.skip(`no own users here: ${isolation.facts.noUsers}`);
       const confinement = confine(`instance-${++started}`);
       const instance = await start(
         { "customize_service.py": predictionService(row) },
         {
           predictTimeoutMs: row.status === 504 ? DEADLINE_MS : 30_000,
-          ...(row.needs === "rlimits"
+          ...(row.needs === "rlimits" || row.needs === "user"
             ? {
                 confinement: {
                   ...confinement,
                   cgroups: [],
-                  rlimits: { ...confinement.rlimits, DATA: MEMORY_MB * 1024 * 1024 },
+                  rlimits: { ...confinement.rlimits, DATA: MEMORY_MB * 1024 * 1024, NPROC: PROCESSES },
                 },
               }
             : { confinement }),
@@ -138,6 +150,9 @@ describe("a prediction whose code", () => {
       if (row.worker === "is replaced") await until("the worker to be gone", () => !isAlive(before));
       const { log } = row;
       if (log !== undefined) await until(`${log} in the log`, () => instance.log().includes(log));
+      const { user } = confinement;
+      if (row.needs === "user" && user !== null)
+        await until("its user to have nothing but the new worker", () => processesOf(user.uid) === 1);
       if (row.needs === "cgroup") {
         const worker = confinement.cgroups.map((one) => join(one, "w1"));
         await until("nothing but the new worker to be left", () => {

@@ -1,4 +1,3 @@
-import { NO_BATCHING } from "../core/batching.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,16 +5,13 @@ import { join } from "node:path";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FakeClock } from "../../test/support/clock.ts";
+import { openServiceControl } from "../../test/support/service-control.ts";
 import type { DomainId, GroupId, InstanceId, ModelId, ProjectId, ServiceId, UserId } from "../core/ids.ts";
 import type { Failure, RevisionEntry, Service } from "../core/service.ts";
 import type { Behaviour, FakeRunner } from "../runners/fake.ts";
 import { createFakeRunner } from "../runners/fake.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
-import { followChanges } from "./follow.ts";
-import type { Loop } from "./loop.ts";
-import { createLoop } from "./loop.ts";
-import { createServiceReconciler } from "./service.ts";
 
 const logger = pino({ level: "silent" });
 const PROJECT = "a".repeat(32) as ProjectId;
@@ -26,69 +22,21 @@ const failure: Failure = {
 };
 const FAILS: Behaviour = { kind: "fail", afterMs: 100, failure };
 
-/** The control role, as far as services go: loops over a store and a runner that outlive it. */
-const openControl = async (store: Store, runner: FakeRunner, clock: FakeClock) => {
-  const reconciler = createServiceReconciler({
+/** The control role, as far as services go. */
+const openControl = (): ReturnType<typeof openServiceControl> =>
+  openServiceControl({
     store,
     runner,
     clock,
     logger,
-    environments: { python: (key) => Promise.resolve(key === "gone" ? null : `/envs/${key}/bin/python`) },
-    packages: { directory: (digest) => `/packages/${digest}` },
-    settings: {
-      workersPerInstance: 1,
-      batching: NO_BATCHING,
-      validateRequests: "off",
-      predictTimeoutMs: 1000,
-      startTimeoutMs: 1_200_000,
-      drainTimeoutMs: 1000,
-      instanceConcurrency: 64,
-      queueMax: 256,
-      queueAgeMs: 10_000,
-    },
+    python: (key) => (key === "gone" ? null : `/envs/${key}/bin/python`),
   });
-  const counted = { corrections: 0, failed: 0 };
-  const loop: Loop<ServiceId> = createLoop({
-    name: "service",
-    keys: () => reconciler.keys(),
-    pass: (key, signal, effects) => reconciler.pass(key, signal, effects),
-    clock,
-    logger,
-    random: () => 0.5,
-    concurrency: 4,
-    metrics: {
-      pass: (_loop, outcome) => {
-        if (outcome === "failed") counted.failed += 1;
-      },
-      corrections: (_loop, n) => {
-        counted.corrections += n;
-      },
-      queued: () => undefined,
-    },
-  });
-  const following = await followChanges({
-    changes: store.changes,
-    clock,
-    logger,
-    onChange: (change) => change.kind === "service" && loop.enqueue(change.id as ServiceId),
-  });
-  const unsubscribe = runner.onChange((_group, service) => service !== null && loop.enqueue(service));
-  loop.start();
-  return {
-    counted,
-    stop: async () => {
-      unsubscribe();
-      await following.stop();
-      await loop.stop();
-    },
-  };
-};
 
 let directory: string;
 let clock: FakeClock;
 let store: Store;
 let runner: FakeRunner;
-let control: Awaited<ReturnType<typeof openControl>>;
+let control: Awaited<ReturnType<typeof openServiceControl>>;
 /** What instances of a group do; READY when not named. */
 let behaviours: Map<string, Behaviour>;
 let id: ServiceId;
@@ -103,7 +51,7 @@ beforeEach(async () => {
   });
   behaviours = new Map();
   runner = createFakeRunner({ clock, logger, script: (group) => behaviours.get(group.id) ?? READY });
-  control = await openControl(store, runner, clock);
+  control = await openControl();
   id = randomUUID() as ServiceId;
   // Past the time in which gateways that went on without us get to be heard of again.
   await clock.advance(6000);
@@ -419,7 +367,7 @@ describe("an update", () => {
     await clock.advance(320);
     await control.stop();
     await clock.advance(5000);
-    control = await openControl(store, runner, clock);
+    control = await openControl();
     await untilStatus("running");
     await settledOn("b", 2);
     expect(runner.started.filter((i) => i.startsWith("b-"))).toHaveLength(2);
@@ -452,6 +400,47 @@ describe("a service that runs", () => {
     }
     expect((await infos()).filter((info) => info.startsWith("An instance of")).length).toBeLessThanOrEqual(5);
     expect((await infos()).filter((info) => info.startsWith("Only 1 of 2")).length).toBe(1);
+  });
+
+  const ON = { state: "on", text: "requests are joined from now on: 12 gave the same answers" } as const;
+  const OFF = { state: "off", text: "requests are answered one by one: joined, 1 became 2" } as const;
+  const decided = async (): Promise<readonly string[]> =>
+    (await infos()).filter((info) => info.startsWith("Batching of "));
+
+  test("tells what its instances decided about joining once, however many come to it and whoever looks", async () => {
+    runner.decide("a-2" as InstanceId, ON);
+    await clock.advance(100);
+    const first = [`Batching of [m a] is on. Instance a-2: ${ON.text}`];
+    expect(await decided()).toEqual(first);
+    runner.decide("a-1" as InstanceId, { ...ON, text: "requests are joined from now on: 20 did" });
+    await clock.advance(100);
+    await control.stop();
+    control = await openControl();
+    await clock.advance(120_000);
+    expect(await decided()).toEqual(first);
+    expect((await service()).status).toBe("running");
+  });
+
+  test("tells that an instance came to another decision, once, and what the next version decides by itself", async () => {
+    runner.decide("a-1" as InstanceId, ON);
+    await clock.advance(100);
+    runner.decide("a-2" as InstanceId, OFF);
+    await clock.advance(100);
+    await control.stop();
+    control = await openControl();
+    await clock.advance(120_000);
+    const both = [
+      `Batching of [m a] is on. Instance a-1: ${ON.text}`,
+      `Batching of [m a] is off. Instance a-2: ${OFF.text}`,
+    ];
+    expect(await decided()).toEqual(both);
+    await update([await entry("b")]);
+    await untilStatus("running");
+    await settledOn("b", 2);
+    expect(await decided()).toEqual(both);
+    runner.decide("b-1" as InstanceId, OFF);
+    await clock.advance(100);
+    expect(await decided()).toEqual([...both, `Batching of [m b] is off. Instance b-1: ${OFF.text}`]);
   });
 
   test("stops: its route is closed first, then its instances end, and it starts again", async () => {
@@ -489,7 +478,7 @@ describe("a service that runs", () => {
     await control.stop();
     await erase();
     await store.services.purge(id);
-    control = await openControl(store, runner, clock);
+    control = await openControl();
     await clock.until(async () => (await runner.observe()).length === 0);
     expect(runner.alive()).toEqual([]);
   });

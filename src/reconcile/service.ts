@@ -8,6 +8,7 @@
  *   only when every living gateway has applied that route are they released.
  */
 import type { Clock } from "../core/clock.ts";
+import { at } from "../core/event-texts.ts";
 import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
 import { instant } from "../core/ids.ts";
 import type { GroupCounts, RolloutPlan } from "../core/rollout.ts";
@@ -22,7 +23,7 @@ import type { ServiceSettlement, Store } from "../store/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Effects } from "./loop.ts";
 import type { Pass } from "./pass.ts";
-import { readBatching } from "../core/batching.ts";
+import { readBatching, untoldDecisions } from "../core/batching.ts";
 import type { Batching } from "../core/batching.ts";
 import { readValidation, requestRule } from "../core/request-rule.ts";
 import type { ValidationMode } from "../core/request-rule.ts";
@@ -126,6 +127,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     if (promises && !(await isApplied(version))) return againIn(appliedRetryMs(id));
     if (settlement !== null) return settle(service, settlement, settlement.status ?? "note", effects);
     if (service.desired === "deleted" && after.length === 0) return purge(service, effects);
+    await tellDecisions(service, picture, after, effects);
     if (waitMs !== null) return againIn(waitMs);
     waits.delete(id);
     return next(service, plan, picture.input.now);
@@ -210,6 +212,30 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     return rows;
   };
 
+  /** Writes what instances decided about joining requests into the history, which is also the memory of what was told. */
+  const tellDecisions = async (
+    service: Service,
+    picture: Picture,
+    groups: readonly GroupObservation[],
+    effects: Effects,
+  ): Promise<void> => {
+    const entries = new Map(entriesOf(picture).map((e) => [e.groupId, e]));
+    for (const group of groups) {
+      const entry = entries.get(group.id);
+      const decided = group.instances.flatMap((i) =>
+        i.state === "ready" && i.batching !== null ? [{ instance: i.id, decision: i.batching }] : [],
+      );
+      if (entry === undefined || decided.length === 0) continue;
+      const ofGroup = { info: ` Instance ${group.id}-`, order: "desc", offset: 0, limit: 100 } as const;
+      const { rows } = await store.events.ofService(service.id, ofGroup);
+      const told = rows.map((row) => row.info);
+      const events = untoldDecisions(nameOf(entry), decided, told).map((text) => at(text, clock.now()));
+      if (events.length === 0) continue;
+      await store.services.note(service.id, events);
+      effects.did(`tell what ${group.id} decided`);
+    }
+  };
+
   const settle = async (
     service: Service,
     settlement: ServiceSettlement,
@@ -255,8 +281,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     groups: readonly GroupObservation[],
   ): Promise<ServiceRoute> => {
     const { weights } = plan;
-    const inPlay = [picture.wanted, ...(picture.input.serving === null ? [] : [picture.input.serving])];
-    const entries = new Map(inPlay.flatMap((r) => r.entries.map((e) => [e.groupId, e])));
+    const entries = new Map(entriesOf(picture).map((e) => [e.groupId, e]));
     // Rarely: what a skipped revision has ready still carries traffic until it is replaced.
     if ([...weights.keys()].some((id) => !entries.has(id))) {
       for (const old of await store.services.revisions(service.id)) {
@@ -369,7 +394,13 @@ interface Picture {
   readonly input: Parameters<typeof planRollout>[0];
 }
 
-const again = (at: Instant): Pass => ({ kind: "again", at });
+/** Of the revision that is wanted and the one that serves. */
+const entriesOf = ({ wanted, input: { serving } }: Picture): readonly RevisionEntry[] => [
+  ...wanted.entries,
+  ...(serving?.entries ?? []),
+];
+
+const again = (moment: Instant): Pass => ({ kind: "again", at: moment });
 
 const countsOf = (group: GroupObservation): GroupCounts => {
   const count = (state: string): number => group.instances.filter((i) => i.state === state).length;

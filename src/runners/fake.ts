@@ -2,6 +2,7 @@
  * A runner without processes, for tests: real group keeping (groups.ts), instances that only exist in memory and behave
  * as a script says.
  */
+import type { BatchingDecision } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import type { GroupId, InstanceId } from "../core/ids.ts";
 import type { Failure } from "../core/service.ts";
@@ -21,6 +22,8 @@ export interface FakeRunner extends Runner {
   crash(instance: InstanceId, failure: Failure): void;
   /** Lets a ready instance say that it takes no requests for now, or again. */
   pause(instance: InstanceId, paused: boolean): void;
+  /** Lets a running instance tell what it decided about joining requests. */
+  decide(instance: InstanceId, batching: BatchingDecision): void;
   /** Every instance that exists, in start order. */
   alive(): readonly InstanceId[];
   /** Every instance that was ever started, in start order. */
@@ -100,6 +103,7 @@ export const createFakeRunner = (deps: {
     crash: (instance, failure) => alive.get(instance)?.({ state: "failed", failure }),
     pause: (instance, paused) =>
       alive.get(instance)?.(paused ? { state: "starting" } : { state: "ready", url: urlOf(instance) }),
+    decide: (instance, batching) => alive.get(instance)?.({ state: "decided", batching }),
     alive: () => [...alive.keys()],
     started,
   };

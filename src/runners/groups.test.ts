@@ -74,6 +74,20 @@ describe("a group", () => {
     expect(await states()).toEqual(["g1-1 ready", "g1-2 ready"]);
   });
 
+  test("shows and tells what an instance decided, which stays as ready as it was", async () => {
+    await keeper.apply(group(1));
+    ready(1);
+    await clock.advance(1_000);
+    const [before] = (await keeper.observe()).flatMap((g) => g.instances);
+    expect(before).toMatchObject({ state: "ready", batching: null });
+    let heard = 0;
+    keeper.onChange(() => (heard += 1));
+    const batching = { state: "on", text: "they agree" } as const;
+    reports.get(1)?.({ state: "decided", batching });
+    expect((await keeper.observe()).flatMap((g) => g.instances)).toEqual([{ ...before, batching }]);
+    expect(heard).toBe(1);
+  });
+
   test("replaces an instance as soon as the disk takes its record again, without being asked", async () => {
     await keeper.apply(group(1));
     ready(1);

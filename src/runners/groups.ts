@@ -6,6 +6,7 @@
  * An `ending` instance shows as draining until it is gone. All decisions are made in `adjust`, synchronously, so no two
  * of them can interleave.
  */
+import type { BatchingDecision } from "../core/batching.ts";
 import type { Clock } from "../core/clock.ts";
 import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
@@ -17,6 +18,8 @@ import type { GroupObservation, GroupSpec, InstanceMeasure, InstanceObservation,
 export type InstanceReport =
   | { readonly state: "starting" }
   | { readonly state: "ready"; readonly url: string }
+  /** Not a state: it goes on as it is, and has decided something worth telling. */
+  | { readonly state: "decided"; readonly batching: BatchingDecision }
   | { readonly state: "failed"; readonly failure: Failure };
 
 export interface DrivenInstance {
@@ -52,6 +55,7 @@ interface Slot {
   /** Monotonic; null until it was ready once. */
   readyAt: number | null;
   failure: Failure | null;
+  batching: BatchingDecision | null;
 }
 
 interface Group {
@@ -194,6 +198,7 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
       takesRequests: false,
       readyAt: null,
       failure: null,
+      batching: null,
     };
     group.slots.push(slot);
     group.next = Math.max(group.next, n + 1);
@@ -250,6 +255,11 @@ export class GroupKeeper implements Omit<Runner, "logs" | "removeLogs" | "logged
   #report(group: Group, slot: Slot, seen: InstanceReport): void {
     if (!group.slots.includes(slot) || slot.state === "ending" || slot.state === "failed") return;
     if (seen.state === "failed") return this.#failed(group, slot, seen.failure);
+    if (seen.state === "decided") {
+      slot.batching = seen.batching;
+      this.#changed(group);
+      return;
+    }
     slot.takesRequests = seen.state === "ready";
     if (seen.state === "ready") {
       slot.url = seen.url;
@@ -343,9 +353,9 @@ const observation = (group: Group): GroupObservation => ({
 });
 
 const instanceObservation = (slot: Slot): InstanceObservation => {
-  const { id, since, url, failure } = slot;
+  const { id, since, url, failure, batching } = slot;
   if (slot.state === "failed" && failure !== null) return { id, since, state: "failed", failure };
-  if (slot.state === "ready") return { id, since, state: "ready", url };
+  if (slot.state === "ready") return { id, since, state: "ready", url, batching };
   if (slot.state === "draining" || slot.state === "ending") return { id, since, state: "draining", url };
   return { id, since, state: "starting" };
 };

@@ -6,7 +6,7 @@
 import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
-import type { Batching } from "../core/batching.ts";
+import type { Batching, BatchingDecision } from "../core/batching.ts";
 import type { EngineName } from "../core/engines.ts";
 import type { RequestRule } from "../core/request-rule.ts";
 
@@ -54,7 +54,14 @@ export interface GroupSpec {
  */
 export type InstanceObservation =
   | { readonly id: InstanceId; readonly state: "starting"; readonly since: Instant }
-  | { readonly id: InstanceId; readonly state: "ready"; readonly since: Instant; readonly url: string }
+  | {
+      readonly id: InstanceId;
+      readonly state: "ready";
+      readonly since: Instant;
+      readonly url: string;
+      /** What one of its workers decided last under `auto`; null before the first did. */
+      readonly batching: BatchingDecision | null;
+    }
   | { readonly id: InstanceId; readonly state: "draining"; readonly since: Instant; readonly url: string }
   | { readonly id: InstanceId; readonly state: "failed"; readonly since: Instant; readonly failure: Failure };
 

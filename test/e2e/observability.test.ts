@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startCollector } from "../support/collector.ts";
 import type { Collector } from "../support/collector.ts";
-import { deploy, entry, importModel, predict, scripted } from "../support/packages.ts";
+import { deploy, entry, eventsOf, importModel, predict, scripted, settled } from "../support/packages.ts";
 import { Platform, REPO, until } from "../support/platform.ts";
 
 const TOKEN = "a-token-for-prometheus";
@@ -38,6 +38,7 @@ let platform: Platform;
 let dir = "";
 let prometheus: ChildProcess | null = null;
 let origin = "";
+let modelId = "";
 let id = "";
 
 const metrics = async (token: string | null): Promise<{ status: number; text: string }> => {
@@ -99,7 +100,8 @@ beforeAll(async () => {
   await platform.start();
   const imported = await importModel(platform, "seen", "1.0.0", model);
   expect(imported.status, JSON.stringify(imported.events)).toBe("published");
-  id = await deploy(platform, "seen", [entry(imported.id)]);
+  modelId = imported.id;
+  id = await deploy(platform, "seen", [entry(modelId)]);
   writeFileSync(join(dir, "prometheus.yml"), scrapeConfig());
   const port = await freePort();
   origin = `http://127.0.0.1:${port}`;
@@ -215,6 +217,36 @@ describe("a Prometheus with the docs' configuration", () => {
     const { text } = await metrics(TOKEN);
     const dashboard = readFileSync(join(REPO, "deploy/grafana/modelport.json"), "utf8");
     for (const name of new Set(dashboard.match(/modelport_\w+/g))) expect(text, name).toContain(name);
+  });
+});
+
+describe("the events of a service", () => {
+  it("say once what its worker decided about joining predictions and on what evidence, also after control died", async () => {
+    const decided = async (): Promise<readonly string[]> => {
+      const infos = (await eventsOf(platform, "services", id)).map((event) => event.event_info);
+      return infos.filter((info) => info.startsWith("Batching of "));
+    };
+    await until("a decision", async () => {
+      await Promise.all(Array.from({ length: 6 }, (_, n) => predict(platform, id, { n })));
+      return (await decided()).length > 0;
+    });
+    const before = await decided();
+    expect(before).toEqual([
+      expect.stringMatching(/^Batching of \[seen 1\.0\.0\] is (on|off)\. Instance \S+-1: requests .*\S$/),
+    ]);
+    const { stdout } = await platform.cli("service", "events", id);
+    expect(stdout).toContain("Batching of [seen 1.0.0]");
+    const control = platform.state.roles.control;
+    if (control === undefined) throw new Error("no control");
+    process.kill(control.pid, "SIGKILL");
+    // Another instance of the same start configuration: once it is there, the new control has looked at all of them.
+    await until("another control", async () => {
+      const scale = { config: [entry(modelId, { instance_count: 2 })] };
+      return (await platform.call("PUT", `/v1/{project_id}/services/${id}`, scale)).status === 200;
+    });
+    await settled(platform, id, ["running"]);
+    expect(platform.state.roles.control?.pid).not.toBe(control.pid);
+    expect(await decided()).toEqual(before);
   });
 });
 

@@ -16,6 +16,7 @@ if (behave === "exit") {
 
 let status = behave === "hang" || behave === "slow" ? "starting" : behave === "fail" ? "failed" : "OK";
 let isDeaf = false;
+let decided = {};
 if (behave === "slow") setTimeout(() => (status = "OK"), 400);
 if (behave === "crash-later") setTimeout(() => process.exit(9), 600);
 
@@ -24,12 +25,13 @@ const server = createServer((request, response) => {
   if (request.url === "/deaf") isDeaf = true;
   if (request.url === "/pause") status = "starting";
   if (request.url === "/resume") status = "OK";
+  if (request.url === "/decide") decided = { batching: { state: "off", text: "they differ" } };
   if (request.url === "/env") return response.end(JSON.stringify(process.env));
   if (request.url === "/say") say("asked");
   if (request.url === "/work") return setTimeout(() => response.end("done"), 500);
   const failure = { reason: "load-failed", message: "ModuleNotFoundError: No module named 'nope'" };
   response.writeHead(status === "OK" ? 200 : 503, { "content-type": "application/json" });
-  response.end(JSON.stringify(status === "failed" ? { status, failure } : { status }));
+  response.end(JSON.stringify(status === "failed" ? { status, failure } : { status, ...decided }));
 });
 server.listen(0, spec.host, () => {
   const beside = `${spec.addressFile}.tmp`;

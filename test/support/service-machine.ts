@@ -3,7 +3,6 @@
  * (SQLite) and reconciler on a fake clock and a fake runner. `play` does one thing that can happen and then looks whether
  * everything that must always be true still is; what must be true of single writes is looked at as they are made.
  */
-import { NO_BATCHING } from "../../src/core/batching.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,14 +16,12 @@ import type { ServiceRoute } from "../../src/core/routing-table.ts";
 import { decideDelete, decideScale, decideUpdate, firstEntries } from "../../src/core/service-update.ts";
 import type { DecidedChange, NamedModels } from "../../src/core/service-update.ts";
 import type { Revision, Service, ServiceConfig, ServiceStatus } from "../../src/core/service.ts";
-import { followChanges } from "../../src/reconcile/follow.ts";
-import { createLoop } from "../../src/reconcile/loop.ts";
-import { createServiceReconciler } from "../../src/reconcile/service.ts";
 import { createFakeRunner } from "../../src/runners/fake.ts";
 import type { FakeRunner } from "../../src/runners/fake.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { FakeClock } from "./clock.ts";
+import { openServiceControl } from "./service-control.ts";
 import { MOVES, script } from "./service-actions.ts";
 import type { Action, Way, Wish } from "./service-actions.ts";
 import { PROJECT, sampleModel, sampleService } from "./store-samples.ts";
@@ -55,11 +52,10 @@ export class ServiceMachine {
   #directory = mkdtempSync(join(tmpdir(), "mp-machine-"));
   #store!: Store;
   #runner!: FakeRunner;
-  #control: { stop(): Promise<void> } | null = null;
+  #control: Awaited<ReturnType<typeof openServiceControl>> | null = null;
   #models: ModelId[] = [];
   #named: NamedModels = new Map();
   #id: ServiceId | null = null;
-  #failedPasses = 0;
   #environment = true;
   readonly #gateways: readonly Gateway[] = ["gw-0", "gw-1"].map((id) => ({
     id,
@@ -192,6 +188,7 @@ export class ServiceMachine {
         return this.clock.advance(action.ms);
       case "control":
         await this.#control?.stop();
+        demand((this.#control?.counted.failed ?? 0) === 0, "a pass of the reconciler threw");
         this.#control = null;
         await this.clock.advance(action.downMs);
         return this.#startControl();
@@ -214,7 +211,7 @@ export class ServiceMachine {
   /** What must be true at any moment at which nothing is under way. */
   async check(): Promise<void> {
     for (const sentence of this.broken) throw new Error(sentence);
-    demand(this.#failedPasses === 0, "a pass of the reconciler threw");
+    demand((this.#control?.counted.failed ?? 0) === 0, "a pass of the reconciler threw");
     if (this.#id === null) return;
     const service = await this.#store.services.byId(this.#id);
     const route = await this.#store.routes.get(this.#id);
@@ -439,58 +436,13 @@ export class ServiceMachine {
   }
 
   async #startControl(): Promise<void> {
-    const store = this.#watched();
-    const runner = this.#guarded();
-    const reconciler = createServiceReconciler({
-      store,
-      runner,
+    this.#control = await openServiceControl({
+      store: this.#watched(),
+      runner: this.#guarded(),
       clock: this.clock,
       logger,
-      environments: { python: () => Promise.resolve(this.#environment ? "/python" : null) },
-      packages: { directory: (digest) => `/packages/${digest}` },
-      settings: {
-        workersPerInstance: 1,
-        batching: NO_BATCHING,
-        validateRequests: "off",
-        predictTimeoutMs: 1000,
-        startTimeoutMs: 1_200_000,
-        drainTimeoutMs: 1000,
-        instanceConcurrency: 64,
-        queueMax: 256,
-        queueAgeMs: 10_000,
-      },
+      python: () => (this.#environment ? "/python" : null),
     });
-    const loop = createLoop<ServiceId>({
-      name: "service",
-      keys: () => reconciler.keys(),
-      pass: (key, signal, effects) => reconciler.pass(key, signal, effects),
-      clock: this.clock,
-      logger,
-      random: () => 0.5,
-      concurrency: 4,
-      metrics: {
-        pass: (_loop, outcome) => {
-          if (outcome === "failed") this.#failedPasses += 1;
-        },
-        corrections: () => undefined,
-        queued: () => undefined,
-      },
-    });
-    const following = await followChanges({
-      changes: store.changes,
-      clock: this.clock,
-      logger,
-      onChange: (change) => change.kind === "service" && loop.enqueue(change.id as ServiceId),
-    });
-    const unsubscribe = runner.onChange((_group, service) => service !== null && loop.enqueue(service));
-    loop.start();
-    this.#control = {
-      stop: async () => {
-        unsubscribe();
-        await following.stop();
-        await loop.stop();
-      },
-    };
   }
 
   /** The store, with a look at every write of the reconciler. */

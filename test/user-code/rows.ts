@@ -17,8 +17,8 @@ export interface PredictionRow {
   readonly worker: "goes on" | "is replaced";
   /** What the instance's log holds then. */
   readonly log?: string;
-  /** Needs a control group, or is what happens without one. */
-  readonly needs?: "cgroup" | "rlimits";
+  /** Needs a control group, or is what happens without one; `user`: without one, and with a user of the service's own. */
+  readonly needs?: "cgroup" | "rlimits" | "user";
   readonly note?: string;
 }
 
@@ -237,6 +237,21 @@ export const PREDICTIONS: readonly PredictionRow[] = [
     note: "with a control group: 1,024 processes at most, and none is left",
   },
   {
+    what: "starts processes without end",
+    python: [
+      "import os, time",
+      "while True:",
+      "    try: os.fork()",
+      "    except OSError: time.sleep(0.01)",
+    ].join("\n"),
+    status: 504,
+    msg: "Inference timed out",
+    worker: "is replaced",
+    log: "exceeded the deadline",
+    needs: "user",
+    note: "without a control group: 1,024 processes of the service's own user at most; those in a session of their own are left",
+  },
+  {
     what: "leaves a process behind in a session of its own, then ends",
     python: [
       "import os, time",
@@ -305,6 +320,23 @@ export const PREDICTIONS: readonly PredictionRow[] = [
     status: 500,
     msg: "Inference failed",
     worker: "is replaced",
+  },
+  {
+    what: "writes whole answers of its own to that connection",
+    python: [
+      "import os, stat, struct",
+      `head = b'{"t": "answer", "id": 999999}'`,
+      "frame = struct.pack('>II', len(head), 2) + head + b'{}'",
+      "for fd in range(3, 4096):",
+      "    try:",
+      "        if stat.S_ISSOCK(os.fstat(fd).st_mode): os.write(fd, frame * 1000)",
+      "    except OSError: pass",
+      "return [1]",
+    ].join("\n"),
+    status: 200,
+    says: "[1]",
+    worker: "goes on",
+    note: "they are for nobody",
   },
   {
     what: "registers an `atexit` hook that hangs, and exits",

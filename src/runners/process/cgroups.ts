@@ -108,9 +108,13 @@ export const removeNow = (directory: string): boolean => {
 
 const openTrees = (name: string, kernel: KernelFiles): readonly Tree[] => {
   const trees: Tree[] = [];
-  for (const { version, directory, controllers } of ownGroups(kernel)) {
+  for (const { version, directory, names } of ownGroups(kernel)) {
     for (const above of version === 2 ? delegated(directory) : [directory]) {
       const root = join(above, name);
+      // v2 hands on what a group has only when told to, and nobody has told the delegated group yet.
+      const offered = version === 2 ? words(join(above, "cgroup.controllers")) : names;
+      const controllers = CONTROLLERS.filter((one) => offered.includes(one));
+      if (controllers.length === 0) continue;
       try {
         mkdirSync(root, { recursive: true });
         if (version === 2) for (const one of [above, root]) enable(one, controllers);
@@ -136,13 +140,13 @@ const openTrees = (name: string, kernel: KernelFiles): readonly Tree[] => {
 const delegated = (own: string): readonly string[] =>
   basename(own) === "platform" ? [dirname(own), own] : [own];
 
-/** The group this process is in, per hierarchy that has one of our controllers. */
+/** The group this process is in, per hierarchy, and the controllers that v1 names with it. */
 const ownGroups = (
   kernel: KernelFiles,
 ): readonly {
   version: 1 | 2;
   directory: string;
-  controllers: readonly Controller[];
+  names: readonly string[];
 }[] => {
   const mounts = lines(kernel.mountinfo).flatMap((line) => {
     const [before = "", after = ""] = line.split(" - ");
@@ -165,9 +169,7 @@ const ownGroups = (
     // In a container the mount may show only a part of the tree.
     const inside = relative(mount.root, path);
     const directory = inside.startsWith("..") ? mount.point : join(mount.point, inside);
-    const offered = version === 2 ? words(join(directory, "cgroup.controllers")) : names.split(",");
-    const controllers = CONTROLLERS.filter((one) => offered.includes(one));
-    return controllers.length === 0 ? [] : [{ version, directory, controllers }];
+    return [{ version, directory, names: names.split(",") }];
   });
 };
 

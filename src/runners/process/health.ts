@@ -1,5 +1,6 @@
 /** Asks an instance for its health (core/launch.ts). Null: no answer, or none that means anything, within the limit. */
 import type { Clock } from "../../core/clock.ts";
+import { parseBatchingDecision } from "../../core/batching.ts";
 import { parseInstanceCounters } from "../../core/instance-counters.ts";
 import type { InstanceCounters } from "../../core/instance-counters.ts";
 import type { HealthAnswer } from "../../core/launch.ts";
@@ -55,7 +56,12 @@ const parse = (text: string): HealthAnswer | null => {
   if (value.status === "OK" || value.status === "starting") {
     const counters: InstanceCounters | null =
       "counters" in value ? parseInstanceCounters(value.counters) : null;
-    return { status: value.status, ...(counters === null ? {} : { counters }) };
+    const batching = "batching" in value ? parseBatchingDecision(value.batching) : null;
+    return {
+      status: value.status,
+      ...(counters === null ? {} : { counters }),
+      ...(batching === null ? {} : { batching }),
+    };
   }
   if (value.status !== "failed") return null;
   const failure = "failure" in value && isFailure(value.failure) ? value.failure : UNEXPLAINED;

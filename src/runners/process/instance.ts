@@ -8,6 +8,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { BatchingDecision } from "../../core/batching.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { InstanceCounters } from "../../core/instance-counters.ts";
 import type { AddressFile, Confinement, LaunchSpec } from "../../core/launch.ts";
@@ -209,6 +210,7 @@ export class WatchedProcess implements DrivenInstance {
     let misses = 0;
     let looks = 0;
     let startingSince = clock.monotonicMs();
+    let decision: BatchingDecision | undefined;
     while (!signal.aborted) {
       if (!this.#isAlive()) {
         const failure = await exited(this.#ending, logFile);
@@ -226,6 +228,10 @@ export class WatchedProcess implements DrivenInstance {
         isReady = false;
         startingSince = clock.monotonicMs();
         report({ state: "starting" });
+      }
+      if (health?.batching !== undefined && health.batching.text !== decision?.text) {
+        decision = health.batching;
+        report({ state: "decided", batching: decision });
       }
       if (health !== null) misses = 0;
       else if (isReady) misses += 1;

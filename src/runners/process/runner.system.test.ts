@@ -116,6 +116,22 @@ describe("the process runner", () => {
     expect(processesOf(dataDir)).toEqual(pids);
   });
 
+  test("shows what an instance decided about joining requests, to a runner that adopts it as well", async () => {
+    const told = { state: "ready", batching: { state: "off", text: "they differ" } };
+    await runner.apply(group("g1", 1, "ready"));
+    await until(async () => (await ready()).length === 1);
+    const [before] = await ready();
+    expect(before).toMatchObject({ batching: null });
+    let heard = 0;
+    runner.onChange(() => (heard += 1));
+    await fetch(`${urlOf(before)}/decide`);
+    await until(() => heard > 0);
+    expect(await ready()).toMatchObject([told]);
+    await runner.close({ stopInstances: false });
+    runner = await open(dataDir);
+    expect(await ready()).toMatchObject([told]);
+  });
+
   test("notices the end of an adopted instance and replaces it", async () => {
     await runner.apply(group("g1", 1, "ready"));
     await until(async () => (await ready()).length === 1);
