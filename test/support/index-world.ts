@@ -162,7 +162,8 @@ export class IndexWorld {
     const outcome = await this.ensure(...given);
     if (outcome.kind === "ready") throw new Error(`ready: ${this.log.join("\n")}`);
     const { message } = outcome;
-    if (/127\.0\.0\.1|https?:|\. [A-Z]|[^.]$/.test(message)) throw new Error(`not one sentence: ${message}`);
+    const plain = message.replaceAll(/ \([^)]*\)/g, "");
+    if (/127\.0\.0\.1|https?:|\. [A-Z]|[^.]$/.test(plain)) throw new Error(`not one sentence: ${message}`);
     return message;
   }
 
