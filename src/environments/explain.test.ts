@@ -44,6 +44,16 @@ test.each([
     "Dependency Cfast==1.0 cannot be installed: it could not be built from its source: ValueError: broken.",
   ],
   [
+    "error: Failed to download and build `cfast==1.0`\n  cause: Failed to resolve requirements from `setup.py` build\n  cause: No solution found when resolving: `setuptools>=40.8.0`\n  cause: Because setuptools was not found in the package registry and you require setuptools>=40.8.0, we can conclude that your requirements are unsatisfiable.",
+    "package",
+    "the package index has not setuptools, which it is built with;",
+  ],
+  [
+    "error: Failed to download and build `cfast==1.0`\n  cause: Failed to fetch: http://index/files/cfast-1.0.tar.gz\n  cause: HTTP status server error (503 Service Unavailable) for url (http://index/files/cfast-1.0.tar.gz)",
+    "index",
+    "The package index answers HTTP 503 Service Unavailable for Cfast==1.0:",
+  ],
+  [
     "error: Failed to build `deep==2.0`\n  ValueError: broken\n",
     "package",
     "Dependency deep==2.0 (needed by web) cannot be installed",

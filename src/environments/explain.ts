@@ -3,7 +3,7 @@
  * Knows the messages of uv 0.13 and of the compilers and build backends behind it; pure.
  */
 import { projectOf } from "./requirements.ts";
-import { causeOf } from "./resolution.ts";
+import { causeOf, missingIn } from "./resolution.ts";
 
 /** What a program's failure comes down to. */
 export interface Failure {
@@ -41,7 +41,7 @@ const NO_COMPILER = new RegExp(
 );
 const NO_HEADERS = /fatal error: '?Python\.h'?|Python\.h: No such file/;
 const BUILT =
-  /(?:Failed to build|Could not build|build) [`'"]?([A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?(?:==[\w.+!]+)?)[`'"]?/;
+  /(?:Failed to (?:download and )?build|Could not build|build) [`'"]?([A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?(?:==[\w.+!]+)?)[`'"]?/;
 const AT =
   /(?:Failed to (?:download|read|fetch|unzip|extract|read metadata for|prepare distributions for)|while (?:downloading|fetching)):? *[`']([^`'\n]+)[`']/;
 const INSTALLED = /Failed to install: ([\w.+-]+\.whl)/;
@@ -52,7 +52,7 @@ const BROKEN_OFF =
   /error decoding response body|end of file before message length|error reading a body|connection closed before|Connection (?:reset|broken)|unexpected (?:EOF|end of file)/i;
 const UNREACHABLE =
   /dns error|name resolution|Name or service not known|error sending request|client error \(Connect\)|Could not connect|Connection refused|Network is unreachable|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|NewConnectionError|Max retries|Retrying \(|from versions: none/i;
-const FETCHING = /Failed to (?:fetch|download)|Request failed after|error sending request/;
+const FETCHING = /Failed to (?:fetch|download(?! and build))|Request failed after|error sending request/;
 const STATUS = /HTTP status (?:server|client) error \((\d{3})([^)]*)\)/;
 
 export const DISK_FULL =
@@ -104,6 +104,9 @@ const buildFailure = (log: string): string => {
     return `it is published as source only, with parts in C, and this machine has no compiler (${compiler.slice(1).find((name) => name !== undefined) ?? "cc"}); install one (Debian: apt-get install build-essential), ${WITHOUT_SOURCE}`;
   if (NO_HEADERS.test(log))
     return `it is published as source only, with parts in C, and this machine has no headers of Python (Python.h); install them (Debian: apt-get install python3-dev), ${WITHOUT_SOURCE}`;
+  const missing = missingIn(log);
+  if (missing !== null)
+    return `it is published as source only, and the package index has not ${missing.project}, which it is built with; put that on the index, ${WITHOUT_SOURCE}`;
   const error = log
     .split("\n")
     .map((line) => line.trim())
@@ -181,7 +184,9 @@ export const explainFailure = (log: string, asked: Asked): Failure | null => {
     const sentence = `${DISK_FULL}${name === null ? "" : ` (it was full at ${name})`}.`;
     return { kind: "disk", sentence, reason: sentence, mayPass: false };
   }
-  const built = /Failed to build|build backend|Could not build/.test(log) ? BUILT.exec(log)?.[1] : undefined;
+  const built = /Failed to (?:download and )?build|build backend|Could not build/.test(log)
+    ? BUILT.exec(log)?.[1]
+    : undefined;
   if (built !== undefined) {
     const what = nameIn(built, asked);
     // Compilers, too, speak of files that end unexpectedly.

@@ -269,6 +269,13 @@ describe("a package that is published as source only", () => {
     expect(world.log.join("\n")).toMatch(/Built modelport-cext==1\.0/);
   });
 
+  test("says what it is built with where the index has not that", async () => {
+    expect(await world.refused([pin("modelport-cext")])).toMatch(
+      /^Dependency modelport-cext cannot be installed: it is published as source only, and the package index has not setuptools, which it is built with; [^.]*\.$/,
+    );
+    await expectNothingLeft();
+  });
+
   test("and does not build says by which error", async () => {
     world.index.add(
       sdist({ name: "modelport-broken", version: "1.0", setup: "raise RuntimeError('not today')" }),
