@@ -74,6 +74,16 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
     // Loaded when it is asked for: every other command starts without it.
     packageRun: async () =>
       (await import("./package-run.ts")).createPackageRun(config, { clock: systemClock }),
+    runtimes: async () => {
+      const { Machine } = await import("./environments/machine.ts");
+      return new Machine({
+        tools: join(config.dataDir, "tools"),
+        machinePython: config.python,
+        fetchPython: config.fetchPython,
+        environment: config.toolEnvironment,
+        clock: systemClock,
+      }).states();
+    },
     platform: createPlatformControl(config, {
       clock: systemClock,
       interrupt: interrupt.signal,

@@ -55,6 +55,8 @@ const schema = z.object({
   MODELPORT_FETCH_PYTHON: flag(true),
   /** Whether torch comes from its vendor's index of CPU builds where there is no accelerator. */
   MODELPORT_TORCH_CPU_INDEX: flag(true),
+  /** How long building one Python environment may take, downloads included. */
+  MODELPORT_ENVIRONMENT_TIMEOUT_MS: integer(1_000, 86_400_000, 3_600_000),
   /** True: a runtime that is not here, or a pin without a build for the interpreter, refuses the import instead of the nearest release standing in. */
   MODELPORT_STRICT_DEPENDENCIES: flag(false),
   /** Users that the code of services runs as, one per service; where the platform runs as root. */
@@ -111,6 +113,7 @@ export interface Config {
   readonly python: string | null;
   readonly fetchPython: boolean;
   readonly torchCpuIndex: boolean;
+  readonly environmentTimeoutMs: number;
   readonly strictDependencies: boolean;
   /** Null: user code runs as the platform's own user. */
   readonly serviceUsers: { readonly first: number; readonly last: number } | null;
@@ -237,6 +240,7 @@ export const readConfig = (
       python: e.MODELPORT_PYTHON ?? null,
       fetchPython: e.MODELPORT_FETCH_PYTHON,
       torchCpuIndex: e.MODELPORT_TORCH_CPU_INDEX,
+      environmentTimeoutMs: e.MODELPORT_ENVIRONMENT_TIMEOUT_MS,
       strictDependencies: e.MODELPORT_STRICT_DEPENDENCIES,
       serviceUsers: e.MODELPORT_SERVICE_USERS,
       workersPerInstance: e.MODELPORT_WORKERS_PER_INSTANCE,

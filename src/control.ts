@@ -154,6 +154,7 @@ export const startControl = async (
     machinePython: config.python,
     fetchPython: config.fetchPython,
     torchCpuIndex: config.torchCpuIndex,
+    buildTimeoutMs: config.environmentTimeoutMs,
     environment: config.toolEnvironment,
     clock,
     logger,

@@ -4,6 +4,7 @@
  */
 import type { Readable } from "node:stream";
 import type { Clock } from "../core/clock.ts";
+import type { RuntimeState } from "../core/runtimes.ts";
 import type { PackageRun } from "./package-run.ts";
 import type { PlatformControl } from "./platform-control.ts";
 
@@ -32,4 +33,6 @@ export interface CliIo {
   readonly interrupt: AbortSignal;
   readonly platform: PlatformControl;
   packageRun(): Promise<PackageRun>;
+  /** What becomes of every runtime on this machine, without a platform. */
+  runtimes(): Promise<readonly RuntimeState[]>;
 }

@@ -1,13 +1,17 @@
-/** `modelport runtimes`: what each runtime a package may name becomes on this machine. */
+/** `modelport runtimes`: what each runtime a package may name becomes on the platform's machine, or on this one. */
 import type { Command } from "commander";
+import { engineRuntimes } from "../core/runtimes.ts";
 import { addVerb } from "./commands.ts";
+import { CliError } from "./failures.ts";
 import { table } from "./format.ts";
 import type { CliIo } from "./io.ts";
+import { findProfile } from "./profile.ts";
 import type { Session } from "./session.ts";
 
 interface Runtimes {
   readonly engine_runtimes: readonly {
     readonly ai_engine: string;
+    readonly runtimes: readonly string[];
     readonly runtime_states: readonly {
       readonly runtime: string;
       readonly python: string | null;
@@ -18,6 +22,11 @@ interface Runtimes {
   }[];
 }
 
+interface Options {
+  readonly engine?: string;
+  readonly local?: boolean;
+}
+
 const WORDS = {
   here: "here",
   fetchable: "can be fetched",
@@ -25,9 +34,40 @@ const WORDS = {
   missing: "nothing here runs it",
 } as const;
 
-const show = async (session: Session, options: { readonly engine?: string }): Promise<void> => {
-  const api = await session.api();
-  const found = await api.get<Runtimes>(api.inProject("/models/ai-engine-runtimes"));
+/** As the API has them, without a platform. */
+const ofThisMachine = async (io: CliIo): Promise<Runtimes> => {
+  const states = await io.runtimes();
+  return {
+    engine_runtimes: engineRuntimes.map(({ ai_engine, runtimes }) => ({
+      ai_engine,
+      runtimes,
+      runtime_states: states.filter(({ engine }) => engine === ai_engine),
+    })),
+  };
+};
+
+const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+/** A platform elsewhere that does not answer is a failure: this machine would be the wrong answer. */
+const find = async (session: Session, options: Options): Promise<Runtimes> => {
+  const { io } = session;
+  if (options.local === true) return ofThisMachine(io);
+  const profile = await findProfile(io.profilePath);
+  if (profile !== null) {
+    try {
+      const api = await session.api();
+      return await api.get<Runtimes>(api.inProject("/models/ai-engine-runtimes"));
+    } catch (error) {
+      const isHere = profile.password !== undefined || LOOPBACK.test(new URL(profile.endpoint).hostname);
+      if (!(error instanceof CliError) || error.outcome !== "unreachable" || !isHere) throw error;
+    }
+  }
+  io.stderr.write("No platform runs here; this is what this machine has.\n");
+  return ofThisMachine(io);
+};
+
+const show = async (session: Session, options: Options): Promise<void> => {
+  const found = await find(session, options);
   const engines = found.engine_runtimes.filter(
     ({ ai_engine }) => options.engine === undefined || ai_engine === options.engine,
   );
@@ -51,13 +91,16 @@ const show = async (session: Session, options: { readonly engine?: string }): Pr
 };
 
 export const addRuntimesCommand = (program: Command, io: CliIo): void => {
-  addVerb<{ readonly engine?: string }>(program, io, {
+  addVerb<Options>(program, io, {
     usage: "runtimes",
     summary: "show which runtimes are here, and what stands in for the others",
     about:
-      "Shows every runtime that config.json may name. `here` runs exactly what the name says; `can be fetched`: its Python is fetched when a package asks for it; `stand-in`: the nearest runs instead, with a warning.",
-    examples: ["runtimes", "runtimes --engine TensorFlow"],
-    options: (command) => command.option("--engine <name>", "only this engine, e.g. PyTorch"),
+      "Shows every runtime that config.json may name. `here` runs exactly what the name says; `can be fetched`: its Python is fetched when a package asks for it; `stand-in`: the nearest runs instead, with a warning. Asks the platform; where none runs here, looks at this machine itself.",
+    examples: ["runtimes", "runtimes --engine TensorFlow", "runtimes --local"],
+    options: (command) =>
+      command
+        .option("--engine <name>", "only this engine, e.g. PyTorch")
+        .option("--local", "of this machine, whatever platform you are logged in to"),
     run: show,
   });
 };

@@ -8,7 +8,6 @@ import { PythonFetcher } from "./fetch-python.ts";
 import { Interpreters } from "./interpreters.ts";
 import { linesOfPython2 } from "./python2.ts";
 import { runCommand } from "./command.ts";
-import { explainFailure } from "./explain.ts";
 
 let home = "";
 beforeEach(() => {
@@ -137,32 +136,4 @@ test("names each line that is not Python 3, and passes what both read", async ()
   );
   expect(problems[0]?.message).toContain('print "a"');
   expect(await linesOfPython2(run, "/usr/bin/python3", { dir: home, files: ["both.py"] })).toEqual([]);
-});
-
-test.each([
-  [
-    "error: Failed to install: numpy-1.2-cp311.whl (numpy==1.2)\n  cause: No space left on device (os error 28)",
-    /disk that holds the environments is full/,
-  ],
-  [
-    "error: Failed to build `cfast==1.0`\n  cause: The build backend returned an error\n  error: command 'gcc' failed: No such file or directory",
-    /^Dependency Cfast==1\.0 is published as source only.*no compiler \(gcc\)/,
-  ],
-  [
-    "error: Failed to build `cfast==1.0`\n  x.c:1:10: fatal error: Python.h: No such file or directory\nerror: command '/usr/bin/gcc' failed with exit code 1",
-    /^Dependency Cfast==1\.0 .*no headers of Python/,
-  ],
-  [
-    "error: Failed to build `cfast==1.0`\n  ValueError: broken\n",
-    /^Dependency Cfast==1\.0 could not be built from its source: ValueError: broken\.$/,
-  ],
-  [
-    "error: Failed to fetch: `http://index/files/cfast-1.0-py3-none-any.whl`\n  cause: Connection reset by peer",
-    /^The package index stopped answering at Cfast==1\.0\./,
-  ],
-  ["error: something new", null],
-])("says in one sentence, by the requirement's name, why an install failed (%#)", (log, expected) => {
-  const said = explainFailure(log, ["Cfast==1.0", "numpy"]);
-  if (expected === null) expect(said).toBeNull();
-  else expect(said).toMatch(expected);
 });

@@ -44,6 +44,7 @@ const open = (over: Partial<Parameters<typeof openEnvironments>[0]> = {}) =>
     machinePython: null,
     fetchPython: false,
     torchCpuIndex: false,
+    buildTimeoutMs: 3_600_000,
     environment: toolEnvironment,
     clock: systemClock,
     logger: createLogger("test", "silent"),
@@ -188,7 +189,7 @@ describe("environments", () => {
       await environments.ensure(request([pin("no-such-package-of-modelport", null)]), () => undefined, never),
     );
     expect(nothing.message).toBe(
-      "Dependency no-such-package-of-modelport cannot be installed: the package index has no package of this name.",
+      "Dependency no-such-package-of-modelport cannot be installed: the package index has no package of this name; correct the name, or put its wheel beside the model file.",
     );
     for (const restraint of ["EXACT", "ATLEAST"] as const) {
       const version = refused(
@@ -275,7 +276,7 @@ import { openEnvironments } from ${JSON.stringify(join(import.meta.dirname, "ope
 import { systemClock } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/clock.ts"))};
 import { createLogger } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/logger.ts"))};
 const input = JSON.parse(process.argv[2]);
-const environments = await openEnvironments({ ...input, machinePython: null, fetchPython: false, torchCpuIndex: false, clock: systemClock, logger: createLogger("test", "silent") });
+const environments = await openEnvironments({ ...input, machinePython: null, fetchPython: false, torchCpuIndex: false, buildTimeoutMs: 3_600_000, clock: systemClock, logger: createLogger("test", "silent") });
 await environments.ensure(input.request, (line) => process.stdout.write(line + "\\n"), new AbortController().signal);
 `,
     );

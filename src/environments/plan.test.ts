@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Dependency } from "./environments.ts";
 import { planRequirements } from "./plan.ts";
 import { parseWheel, requirementOf } from "./requirements.ts";
-import { causeOf } from "./uv.ts";
+import { reasonOf } from "./resolution.ts";
 import type { CompileInput, Compiled } from "./uv.ts";
 
 type Version = readonly number[];
@@ -37,6 +37,9 @@ const INDEX: Readonly<Record<string, readonly Release[]>> = {
   brittle: [{ version: "1.0", needs: "numpy<=1.23.2" }],
 };
 
+const no = (reason: string, missing: Extract<Compiled, { ok: false }>["missing"] = null): Promise<Compiled> =>
+  Promise.resolve({ ok: false, reason, failure: null, missing });
+
 /** A resolver over the index above; enough of uv's manners to plan with. */
 const index = () => {
   const asked: CompileInput[] = [];
@@ -67,45 +70,30 @@ const index = () => {
     const chosen = new Map<string, Release>();
     for (const project of direct) {
       const releases = INDEX[project];
-      if (releases === undefined)
-        return Promise.resolve({
-          ok: false,
-          reason: `${project} was not found in the package registry`,
-          unreachable: false,
-        });
+      if (releases === undefined) return no(`${project} was not found`, { project, refusal: null });
       const bound = (bounds.get(project) ?? []).join(",");
       const inBounds = releases.filter(({ version }) =>
         (bounds.get(project) ?? []).every((one) => fits(version, one)),
       );
-      if (inBounds.length === 0)
-        return Promise.resolve({
-          ok: false,
-          reason: `there is no version of ${project}${bound}`,
-          unreachable: false,
-        });
+      if (inBounds.length === 0) return no(`there is no version of ${project}${bound}`);
       const usable = inBounds.filter(({ wheel }) => wheel !== false || input.fromSource.includes(project));
       const release = input.lowest ? usable[0] : usable.at(-1);
-      if (release === undefined)
-        return Promise.resolve({
-          ok: false,
-          reason: `${project}${bound} has no usable wheels`,
-          unreachable: false,
-        });
+      if (release === undefined) return no(`${project}${bound} has no usable wheels`);
       chosen.set(project, release);
       lines.push(`${project}==${release.version}`);
     }
     for (const [project, { needs }] of chosen) {
       const [, other = "", bound = ""] = /^([a-z-]+)(.*)$/.exec(needs ?? "") ?? [];
       const version = chosen.get(other)?.version;
-      if (version !== undefined && !fits(version, bound))
-        return Promise.resolve({ ok: false, reason: `${project} depends on ${needs}`, unreachable: false });
+      if (version !== undefined && !fits(version, bound)) return no(`${project} depends on ${needs}`);
     }
-    return Promise.resolve({ ok: true, lines });
+    return Promise.resolve({ ok: true, lines, neededBy: new Map() });
   };
   return { asked, compile };
 };
 
-const HOST = { hasDisplay: true, hasAccelerator: false };
+const LINUX = { minor: 11, platform: "linux-x86_64" };
+const HOST = { hasDisplay: true, hasAccelerator: false, ...LINUX };
 const SKLEARN = ["scikit-learn==1.2.2", "numpy<1.24"];
 const need = (name: string, version: string | null = null, restraint: Dependency["restraint"] = "EXACT") =>
   requirementOf({ name, version, restraint: version === null ? null : restraint }, [], (path) => path, HOST)
@@ -151,7 +139,8 @@ describe("planRequirements", () => {
   test("refuses instead when strict", async () => {
     expect(await plan([need("numpy", "1.15.0")], { strict: true })).toMatchObject({
       kind: "refused",
-      message: "Dependency numpy==1.15.0 cannot be installed: numpy==1.15.0 has no usable wheels.",
+      message:
+        "Dependency numpy==1.15.0 cannot be installed: numpy==1.15.0 has no usable wheels; choose a version that has a build for this Python, or allow the nearest one.",
     });
   });
 
@@ -218,10 +207,21 @@ describe("planRequirements", () => {
 
   test("says that the index cannot be reached, and blames no package", async () => {
     const result = await planRequirements(
-      () => Promise.resolve({ ok: false, reason: "dns error", unreachable: true }),
+      () =>
+        Promise.resolve({
+          ok: false,
+          reason: "gone",
+          failure: { kind: "index", sentence: "The package index is gone.", reason: "gone", mayPass: true },
+          missing: null,
+        }),
       { engine: SKLEARN, requirements: [need("numpy")], strict: false, fromSource: [] },
     );
-    expect(result).toMatchObject({ kind: "refused", problems: [] });
+    expect(result).toEqual({
+      kind: "refused",
+      message: "The package index is gone.",
+      problems: [],
+      isIndexAtFault: true,
+    });
   });
 });
 
@@ -238,7 +238,11 @@ describe("requirements", () => {
     expect(line("our_tool-1.0-py3-none-any.whl")).toBe("our-tool @ file:///p/our_tool-1.0-py3-none-any.whl");
     expect(line("Our.Tool", "1.0")).toContain("file://");
     expect(line("our-tool", "2.0")).toBe("our-tool==2.0");
-    expect(parseWheel("a-1-2-py3-none-any.whl")).toEqual({ project: "a", version: "1" });
+    expect(parseWheel("a-1-2-py3-none-any.whl")).toEqual({
+      project: "a",
+      version: "1",
+      tag: "py3-none-any",
+    });
     expect(parseWheel("nonsense.whl")).toBeNull();
   });
 
@@ -264,17 +268,87 @@ describe("requirements", () => {
     ["tensorflow-gpu", { hasDisplay: true, hasAccelerator: false }, "tensorflow==1.0"],
     ["tensorflow-gpu", { hasDisplay: true, hasAccelerator: true }, "tensorflow-gpu==1.0"],
   ])("take what works on this machine for %s", (name, host, line) => {
-    const found = requirementOf({ name, version: "1.0", restraint: "EXACT" }, [], (path) => path, host);
+    const found = requirementOf({ name, version: "1.0", restraint: "EXACT" }, [], (path) => path, {
+      ...host,
+      ...LINUX,
+    });
     expect(found.requirement.line).toBe(line);
     expect(found.requirement.asked).toBe(`${name}==1.0`);
     expect(found.warning === null).toBe(line.startsWith(`${name}==`));
   });
 });
 
-test("causeOf keeps the reason and drops the conclusion", () => {
-  expect(
-    causeOf(
-      "error: No solution found when resolving dependencies\n  cause: Because numpy==1.15.0 has no usable wheels and you require numpy==1.15.0, we can conclude that your requirements are unsatisfiable.\n\nhint: x",
-    ),
-  ).toBe("numpy==1.15.0 has no usable wheels");
+describe("requirements", () => {
+  test.each([
+    ["linux-x86_64", 11, "tool-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"],
+    ["linux-x86_64", 12, "tool-1.0-cp37-abi3-manylinux_2_17_x86_64.whl"],
+    ["linux-aarch64", 11, "tool-1.0-cp311-cp311-manylinux_2_17_aarch64.whl"],
+    ["macosx-11.0-arm64", 11, "tool-1.0-cp311-cp311-macosx_11_0_arm64.whl"],
+    ["linux-x86_64", 13, "tool-1.0-cp37-abi3-manylinux_2_17_x86_64.whl"],
+    ["linux-x86_64", 6, "tool-1.0-cp311-cp311-win_amd64.whl"],
+  ])("choose the wheel of a package that is for %s and 3.%i, else the first", (platform, minor, file) => {
+    const wheels = [
+      "/p/tool-1.0-cp311-cp311-win_amd64.whl",
+      "/p/tool-1.0-cp311-cp311-musllinux_1_2_x86_64.whl",
+      "/p/tool-1.0-cp311-cp311-macosx_11_0_arm64.whl",
+      "/p/tool-1.0-cp311-cp311-manylinux_2_17_aarch64.whl",
+      "/p/tool-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+      "/p/tool-1.0-cp37-abi3-manylinux_2_17_x86_64.whl",
+    ];
+    const dependency = { name: "tool", version: null, restraint: null };
+    const found = requirementOf(dependency, wheels, (path) => path, { ...HOST, platform, minor });
+    expect(found.requirement.asked).toBe(file);
+  });
+});
+
+describe("the reason why nothing fits", () => {
+  /** As uv 0.13 writes it. */
+  const proof = (...steps: string[]): string =>
+    `error: No solution found when resolving dependencies\n  cause: ${steps.join("\n         ")}\n`;
+  const END = "we can conclude that your requirements are unsatisfiable.";
+
+  test.each([
+    [
+      "keeps what no release has",
+      proof(`Because numpy==1.15.0 has no usable wheels and you require numpy==1.15.0, ${END}`),
+      "numpy==1.15.0 has no usable wheels",
+    ],
+    [
+      "names both ends of a conflict and the way between them",
+      proof(
+        "Because all versions of right depend on shared>=2 and all versions of left depend on shared<2, we can conclude that all versions of left and all versions of right are incompatible.",
+        "And because all versions of deep depend on left, we can conclude that all versions of deep and all versions of right are incompatible.",
+        `And because all versions of deep depend on right and you require deep, ${END}`,
+      ),
+      "all versions of right depend on shared>=2 and all versions of left depend on shared<2; all versions of deep depend on left; all versions of deep depend on right",
+    ],
+    [
+      "says what wheels there are for and what is needed here",
+      `${proof(`Because winonly==1.0 has no wheels with a matching platform tag (e.g., \`manylinux_2_36_x86_64\`) and only winonly==1.0 is available, we can conclude that all versions of winonly cannot be used.`, `And because you require winonly, ${END}`)}\nhint: Wheels are available for \`winonly\` (v1.0) on the following platform: \`win_amd64\`\n`,
+      "winonly==1.0 has wheels for win_amd64 only, and what runs here needs manylinux_2_36_x86_64",
+    ],
+    [
+      "says which Python is needed and which is here",
+      proof(
+        "Because the current Python version (3.11.7) does not satisfy Python>=3.12 and late==1.0 depends on Python>=3.12, we can conclude that late==1.0 cannot be used.",
+        `And because only late==1.0 is available and you require late, ${END}`,
+      ),
+      "late==1.0 needs Python>=3.12, and what runs here is Python 3.11.7",
+    ],
+    [
+      "tells what was withdrawn",
+      proof(
+        "Because gone==1.0 was yanked (reason: broken) and only gone==1.0 is available, we can conclude that all versions of gone cannot be used.",
+        `And because you require gone, ${END}`,
+      ),
+      "gone==1.0 was withdrawn by its authors (broken)",
+    ],
+    [
+      "tells what is available where that is all there is to say",
+      proof(`Because only shared<=2.0 is available and you require shared>=9, ${END}`),
+      "only shared<=2.0 is available and you require shared>=9",
+    ],
+  ])("%s", (_, stderr, expected) => {
+    expect(reasonOf(stderr)).toBe(expected);
+  });
 });

@@ -9,8 +9,8 @@
 import type { Problem } from "../core/errors.ts";
 import type { Substitution } from "./environments.ts";
 import type { Requirement } from "./requirements.ts";
-import { projectOf, versionIn, withoutBound } from "./requirements.ts";
-import { UNREACHABLE_MESSAGE } from "./uv.ts";
+import { parseWheel, projectOf, versionIn, withoutBound } from "./requirements.ts";
+import { lacksVersion } from "./resolution.ts";
 import type { CompileInput, Compiled } from "./uv.ts";
 
 export type Plan =
@@ -19,35 +19,54 @@ export type Plan =
       /** Exact lines for the install. */
       readonly lines: readonly string[];
       readonly fromSource: readonly string[];
+      readonly neededBy: ReadonlyMap<string, readonly string[]>;
       readonly substitutions: readonly Substitution[];
       readonly warnings: readonly string[];
     }
-  | { readonly kind: "refused"; readonly message: string; readonly problems: readonly Problem[] };
+  | {
+      readonly kind: "refused";
+      readonly message: string;
+      readonly problems: readonly Problem[];
+      /** True where the index is to blame and no requirement. */
+      readonly isIndexAtFault: boolean;
+    };
 
 interface State {
   readonly engine: readonly string[];
   readonly accepted: readonly string[];
   readonly fromSource: readonly string[];
-  readonly lines: readonly string[];
+  readonly set: Extract<Compiled, { ok: true }>;
 }
 
 class Refusal extends Error {
   readonly problems: readonly Problem[];
-  constructor(message: string, problems: readonly Problem[]) {
+  readonly isIndexAtFault: boolean;
+  constructor(message: string, problems: readonly Problem[], isIndexAtFault = false) {
     super(message);
     this.problems = problems;
+    this.isIndexAtFault = isIndexAtFault;
   }
 }
 
-const NOT_FOUND =
-  /was not found in the (?:package registry|provided package locations)|not found in the cache/;
-const NO_SUCH_VERSION = /there (?:is|are) no versions? of|only .{1,200} (?:is|are) available/;
+/** No wheel at all, or none that this machine can use. */
+const NO_WHEEL = /no usable wheels|has wheels for /;
 
 const refuse = (requirement: Requirement, reason: string, fix: string): never => {
-  throw new Refusal(`Dependency ${requirement.asked} cannot be installed: ${reason}.`.replace(/\.+$/, "."), [
-    { path: `dependencies (${requirement.asked})`, message: reason, fix },
-  ]);
+  throw new Refusal(
+    `Dependency ${requirement.asked} cannot be installed: ${reason.replace(/\.+$/, "")}; ${fix}.`,
+    [{ path: `dependencies (${requirement.asked})`, message: reason, fix }],
+  );
 };
+
+/** uv does not say what a wheel that it was given is for; its name does. */
+const ofWheel = ({ asked }: Requirement, reason: string): string =>
+  reason.replace(
+    /^.* has wheels for others only, and/,
+    `it is a wheel for ${parseWheel(asked)?.tag ?? "others"}, and`,
+  );
+
+type NotCompiled = Extract<Compiled, { ok: false }>;
+const NOTHING_WRONG: NotCompiled = { ok: false, reason: "", failure: null, missing: null };
 
 /** Projects with the same modules: the light one that engines bring, the plain one that packages ask for. */
 const TWINS = [
@@ -61,7 +80,7 @@ class Planner {
   private readonly input: PlanInput;
   private readonly substitutions: Substitution[] = [];
   private readonly warnings: string[] = [];
-  private lastReason = "";
+  private last: NotCompiled = NOTHING_WRONG;
 
   constructor(compile: (input: CompileInput) => Promise<Compiled>, input: PlanInput) {
     this.compile = compile;
@@ -70,16 +89,18 @@ class Planner {
 
   private async ask(
     input: Partial<CompileInput> & { requirements: readonly string[] },
-  ): Promise<readonly string[] | null> {
+  ): Promise<Extract<Compiled, { ok: true }> | null> {
     const compiled = await this.compile({
       constraints: [],
       lowest: false,
       ...input,
       fromSource: [...this.input.fromSource, ...(input.fromSource ?? [])],
     });
-    if (compiled.ok) return compiled.lines;
-    if (compiled.unreachable) throw new Refusal(UNREACHABLE_MESSAGE, []);
-    this.lastReason = compiled.reason;
+    if (compiled.ok) return compiled;
+    const { failure } = compiled;
+    if (failure !== null && failure.kind !== "package")
+      throw new Refusal(failure.sentence, [], failure.kind === "index");
+    this.last = compiled;
     return null;
   }
 
@@ -91,25 +112,26 @@ class Planner {
     fromSource = state.fromSource,
   ): Promise<State | null> {
     const accepted = [...state.accepted, line];
-    const lines = await this.ask({ requirements: [...engine, ...accepted], fromSource });
-    return lines === null ? null : { engine, accepted, fromSource, lines };
+    const set = await this.ask({ requirements: [...engine, ...accepted], fromSource });
+    return set === null ? null : { engine, accepted, fromSource, set };
   }
 
   async run(): Promise<Plan> {
     const { engine, requirements } = await this.oneOfTwins();
     const all = requirements.map(({ line }) => line);
     const together = await this.ask({ requirements: [...engine, ...all] });
-    let state: State = { engine, accepted: all, fromSource: [], lines: together ?? [] };
+    let state: State;
     if (together === null) {
       const alone = await this.ask({ requirements: engine });
       if (alone === null)
-        throw new Refusal(`The AI engine's own packages cannot be installed: ${this.lastReason}`, []);
-      state = { engine, accepted: [], fromSource: [], lines: alone };
+        throw new Refusal(`The AI engine's own packages cannot be installed: ${this.lastReason()}.`, []);
+      state = { engine, accepted: [], fromSource: [], set: alone };
       for (const requirement of requirements) state = await this.place(state, requirement);
-    }
+    } else state = { engine, accepted: all, fromSource: [], set: together };
     return {
       kind: "planned",
-      lines: state.lines,
+      lines: state.set.lines,
+      neededBy: state.set.neededBy,
       fromSource: [...this.input.fromSource, ...state.fromSource],
       substitutions: this.substitutions,
       warnings: this.warnings,
@@ -140,24 +162,20 @@ class Planner {
   private async place(state: State, requirement: Requirement): Promise<State> {
     const asIs = await this.add(state, requirement.line);
     if (asIs !== null) return asIs;
-    const conflict = this.lastReason;
+    const conflict = this.last;
     // Asked alone, the reason is the requirement's own; only what can be had alone is a matter of the engine's bounds.
     const alone = await this.ask({ requirements: [requirement.line] });
-    const reason = alone === null ? this.lastReason : conflict;
-    if (NOT_FOUND.test(reason))
-      return refuse(
-        requirement,
-        "the package index has no package of this name",
-        "correct the name, or put its wheel beside the model file",
-      );
+    const why = alone === null ? this.last : conflict;
+    const { reason } = why;
+    if (why.missing !== null) return this.refuseMissing(requirement, why.missing);
     const relaxed = alone === null ? null : await this.relaxEngine(state, requirement);
     if (relaxed !== null) return relaxed;
-    if (requirement.isWheel) return refuse(requirement, reason, "bring a wheel for this Python version");
+    if (requirement.isWheel) return refuse(requirement, ofWheel(requirement, reason), "bring one that fits");
     const built = await this.fromSource(state, requirement, reason);
     if (built !== null) return built;
-    if (requirement.restraint !== "ATMOST" && NO_SUCH_VERSION.test(reason)) {
+    if (requirement.restraint !== "ATMOST" && lacksVersion(reason, requirement.project)) {
       const newest = versionIn(
-        (await this.ask({ requirements: [requirement.project] })) ?? [],
+        (await this.ask({ requirements: [requirement.project] }))?.lines ?? [],
         requirement.project,
       );
       if (newest !== null)
@@ -177,6 +195,31 @@ class Planner {
       (await this.substitute(state, requirement, reason)) ??
       refuse(requirement, reason, "choose another version")
     );
+  }
+
+  private refuseMissing(
+    requirement: Requirement,
+    { project, refusal }: NonNullable<NotCompiled["missing"]>,
+  ): never {
+    const needs = project === requirement.project ? "" : `it needs ${project}, and `;
+    if (refusal !== null)
+      return refuse(
+        requirement,
+        `${needs}the package index answers ${refusal} for ${project}`,
+        "correct the name, or the user and password in PIP_INDEX_URL",
+      );
+    return refuse(
+      requirement,
+      `${needs}the package index has no package of this name`,
+      needs === ""
+        ? "correct the name, or put its wheel beside the model file"
+        : "choose another version, or put a wheel of the missing one beside the model file",
+    );
+  }
+
+  private lastReason(): string {
+    const { missing, reason } = this.last;
+    return missing === null ? reason : `the package index has no package named ${missing.project}`;
   }
 
   /** What a package asks for goes before what the engine is tested with. */
@@ -204,7 +247,7 @@ class Planner {
 
   /** Projects that publish no wheel at all are built, as pip would; those that do are not: old releases fail to. */
   private async fromSource(state: State, requirement: Requirement, reason: string): Promise<State | null> {
-    if (!/no (?:usable )?wheels/.test(reason)) return null;
+    if (!NO_WHEEL.test(reason)) return null;
     if ((await this.ask({ requirements: [requirement.project] })) !== null) return null;
     const next = await this.add(state, requirement.line, state.engine, [
       ...state.fromSource,
@@ -214,6 +257,8 @@ class Planner {
       this.warnings.push(
         `Dependency ${requirement.asked} has no ready-made build and is built from its source.`,
       );
+    else if (this.last.failure !== null)
+      return refuse(requirement, this.last.failure.reason, "choose another version");
     return next;
   }
 
@@ -224,7 +269,7 @@ class Planner {
       version === null || restraint === "ATMOST" ? project : `${project}>=${version.replace(/\.\*$/, "")}`;
     for (const engine of [state.engine, free]) {
       const lowest = versionIn(
-        (await this.ask({ requirements: [floor], constraints: engine, lowest: true })) ?? [],
+        (await this.ask({ requirements: [floor], constraints: engine, lowest: true }))?.lines ?? [],
         project,
       );
       const next = lowest === null ? null : await this.add(state, `${project}==${lowest}`, engine);
@@ -238,7 +283,7 @@ class Planner {
   }
 
   private replaced(state: State, requirement: Requirement, reason: string): State {
-    const version = versionIn(state.lines, requirement.project);
+    const version = versionIn(state.set.lines, requirement.project);
     const got = version === null ? requirement.project : `${requirement.project}==${version}`;
     this.substitutions.push({ asked: requirement.asked, got, reason });
     return state;
@@ -264,7 +309,12 @@ export const planRequirements = async (
     return await new Planner(compile, input).run();
   } catch (error) {
     if (error instanceof Refusal)
-      return { kind: "refused", message: error.message, problems: error.problems };
+      return {
+        kind: "refused",
+        message: error.message,
+        problems: error.problems,
+        isIndexAtFault: error.isIndexAtFault,
+      };
     throw error;
   }
 };

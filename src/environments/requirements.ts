@@ -22,8 +22,16 @@ export const normalise = (name: string): string => name.toLowerCase().replaceAll
 /** The project of a requirement line. */
 export const projectOf = (line: string): string => normalise(/^[A-Za-z0-9._-]*/.exec(line.trim())?.[0] ?? "");
 
+/** What a wheel's file name says (PEP 427). */
+export interface WheelName {
+  readonly project: string;
+  readonly version: string;
+  /** `cp311-cp311-manylinux_2_17_x86_64`: Pythons, ABIs, platforms; several of each are divided by dots. */
+  readonly tag: string;
+}
+
 /** `name-version(-build)-python-abi-platform.whl` taken apart; null for other names. */
-export const parseWheel = (file: string): { project: string; version: string } | null => {
+export const parseWheel = (file: string): WheelName | null => {
   const parts =
     file
       .split("/")
@@ -32,7 +40,30 @@ export const parseWheel = (file: string): { project: string; version: string } |
       .split("-") ?? [];
   const [name, version] = parts;
   if (name === undefined || version === undefined || parts.length < 5 || parts.length > 6) return null;
-  return { project: normalise(name), version };
+  return { project: normalise(name), version, tag: parts.slice(-3).join("-") };
+};
+
+/**
+ * Whether a wheel may be for CPython 3.`minor` on a platform (`linux-x86_64`). Chooses among the wheels of a package only:
+ * what uv thinks of the one chosen (its libc, above all) counts.
+ */
+const mayFit = ({ tag }: WheelName, { minor, platform }: Host): boolean => {
+  const [pythons = [], abis = [], platforms = []] = tag.split("-").map((one) => one.split("."));
+  const [system = "", machine = ""] = platform.replaceAll(/[-.]/g, "_").split(/_(.*)/);
+  const isOurs = pythons.some((one) => {
+    const [, kind, version] = /^(py|cp)3(\d*)$/.exec(one) ?? [];
+    if (kind === undefined) return false;
+    if (version === "" || Number(version) === minor) return true;
+    return Number(version) < minor && (kind === "py" || abis.includes("abi3"));
+  });
+  return (
+    isOurs &&
+    platforms.some(
+      (one) =>
+        one === "any" ||
+        (/linux/.test(one) === (system === "linux") && !one.startsWith("musl") && one.endsWith(machine)),
+    )
+  );
 };
 
 const OPERATORS = { EXACT: "==", ATLEAST: ">=", ATMOST: "<=" } as const;
@@ -41,6 +72,9 @@ const OPERATORS = { EXACT: "==", ATLEAST: ">=", ATMOST: "<=" } as const;
 export interface Host {
   readonly hasDisplay: boolean;
   readonly hasAccelerator: boolean;
+  /** Of the interpreter: 3.`minor`, and its platform as sysconfig has it, `linux-x86_64`. */
+  readonly minor: number;
+  readonly platform: string;
 }
 
 /** The project to take for one that was renamed, or that does not work here; why, for the user. */
@@ -72,7 +106,7 @@ export const requirementOf = (
     dependency.version === null || dependency.restraint === null
       ? ""
       : `${OPERATORS[dependency.restraint]}${dependency.version}`;
-  const wheel = wheels.find((path) => {
+  const candidates = wheels.filter((path) => {
     const file = path.split("/").at(-1) ?? path;
     if (file === written) return true;
     const parsed = parseWheel(file);
@@ -82,6 +116,12 @@ export const requirementOf = (
       (dependency.restraint !== "EXACT" || dependency.version === parsed.version)
     );
   });
+  // Packages bring one wheel per platform; where none fits, the first is refused with what it is for.
+  const wheel =
+    candidates.find((path) => {
+      const parsed = parseWheel(path);
+      return parsed !== null && mayFit(parsed, host);
+    }) ?? candidates[0];
   if (wheel !== undefined) {
     const parsed = parseWheel(wheel);
     const project = parsed?.project ?? normalise(written);

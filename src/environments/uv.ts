@@ -5,7 +5,11 @@ import { randomUUID } from "node:crypto";
 import { access, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Finished } from "./command.ts";
+import { explainFailure, isUnreachable, unreachable } from "./explain.ts";
+import type { Asked, Failure } from "./explain.ts";
 import type { Interpreter } from "./interpreter.ts";
+import { projectOf } from "./requirements.ts";
+import { missingIn, reasonOf } from "./resolution.ts";
 
 export const UV_VERSION = "0.13.9";
 
@@ -22,14 +26,6 @@ const exists = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   );
-
-const UNREACHABLE =
-  /dns error|name resolution|Name or service not known|error sending request|client error|Failed to fetch|Could not connect|Connection (?:refused|reset|broken)|Network is unreachable|timed out|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|NewConnectionError|Max retries|Retrying \(|from versions: none/i;
-
-export const isUnreachable = (output: string): boolean => UNREACHABLE.test(output);
-
-export const UNREACHABLE_MESSAGE =
-  "The package index cannot be reached. Check the network connection, or set PIP_INDEX_URL, a proxy (HTTPS_PROXY) or SSL_CERT_FILE, and try again.";
 
 /** The path of uv, fetched when it is not there yet; or why it cannot be had. */
 export const obtainUv = async (
@@ -83,7 +79,7 @@ export const obtainUv = async (
     return {
       ok: false,
       message: isUnreachable(log)
-        ? UNREACHABLE_MESSAGE
+        ? unreachable(`uv ${UV_VERSION}, which builds environments`)
         : `uv ${UV_VERSION} could not be installed with pip: ${lastLine(log)}`,
       log,
     };
@@ -108,23 +104,22 @@ export interface CompileInput {
 }
 
 export type Compiled =
-  | { readonly ok: true; readonly lines: readonly string[] }
-  | { readonly ok: false; readonly reason: string; readonly unreachable: boolean };
-
-/** What uv says is the cause, in one line without its conclusion. */
-export const causeOf = (stderr: string): string => {
-  const cause =
-    /cause: ([^\n]+(?:\n {4,}[^\n]+)*)/.exec(stderr)?.[1] ??
-    /error: ([^\n]+)/.exec(stderr)?.[1] ??
-    "uv gave no reason";
-  const text = cause
-    .replaceAll(/\s+/g, " ")
-    .replace(/,? we can conclude that your requirements are unsatisfiable\.?$/, "")
-    .replace(/^Because (.*?),? and you require [^,]+$/, "$1")
-    .replace(/^Because /, "")
-    .trim();
-  return text.length > 400 ? `${text.slice(0, 397)}…` : text;
-};
+  | {
+      readonly ok: true;
+      /** `name==version`, or `name @ address` */
+      readonly lines: readonly string[];
+      /** Who needs a project that nobody asked for, by its normalised name. */
+      readonly neededBy: ReadonlyMap<string, readonly string[]>;
+    }
+  | {
+      readonly ok: false;
+      /** Why not, in one clause. */
+      readonly reason: string;
+      /** What is known to have failed, where it is not that the requirements do not go together. */
+      readonly failure: Failure | null;
+      /** A project that the index has not; and how the index refused it, where it did. */
+      readonly missing: { readonly project: string; readonly refusal: string | null } | null;
+    };
 
 const exemptions = (fromSource: readonly string[]): string[] =>
   fromSource.flatMap((name) => ["--no-binary", name]);
@@ -138,9 +133,7 @@ export const createCompile =
     /** Further arguments: another index. */
     options: readonly string[];
     /** What is asked for, as written: failures name it. */
-    asked: readonly string[];
-    /** A sentence for a failed build of a source package, which resolving may need. */
-    explain: (log: string, asked: readonly string[]) => string | null;
+    asked: Asked;
     writeConstraints: (lines: readonly string[]) => Promise<string>;
   }) =>
   async (input: CompileInput): Promise<Compiled> => {
@@ -158,7 +151,8 @@ export const createCompile =
         ":all:",
         ...exemptions(input.fromSource),
         "--no-header",
-        "--no-annotate",
+        "--annotation-style",
+        "line",
         "--color",
         "never",
         "--quiet",
@@ -169,18 +163,31 @@ export const createCompile =
       { input: `${input.requirements.join("\n")}\n` },
     );
     if (code !== 0) {
-      const isBuild = /Failed to build/.test(stderr);
+      const failure = explainFailure(stderr, deps.asked);
       return {
         ok: false,
-        reason: (isBuild ? deps.explain(stderr, deps.asked) : null) ?? causeOf(stderr),
-        unreachable: !isBuild && isUnreachable(stderr),
+        reason: failure?.reason ?? reasonOf(stderr),
+        failure,
+        missing: failure === null ? missingIn(stderr) : null,
       };
     }
-    return {
-      ok: true,
-      lines: stdout.split("\n").filter((line) => line.trim() !== "" && !line.startsWith("#")),
-    };
+    return { ok: true, ...readSet(stdout) };
   };
+
+/** A set as `uv pip compile` writes it: `numpy==1.23.5   # via pandas, scikit-learn`. */
+const readSet = (
+  text: string,
+): { lines: readonly string[]; neededBy: ReadonlyMap<string, readonly string[]> } => {
+  const lines: string[] = [];
+  const neededBy = new Map<string, readonly string[]>();
+  for (const written of text.split("\n")) {
+    const [line = "", via = ""] = written.split(/\s+# via /);
+    if (line.trim() === "" || line.startsWith("#")) continue;
+    lines.push(line.trim());
+    neededBy.set(projectOf(line), via === "" ? [] : via.split(", ").map(projectOf));
+  }
+  return { lines, neededBy };
+};
 
 /** Arguments that install a compiled set into an environment. Bytecode is compiled by whoever can: see compileArguments. */
 export const installArguments = (
@@ -203,6 +210,40 @@ export const installArguments = (
   "--requirements",
   file,
 ];
+
+/** Arguments that write the files of a compiled set with their sizes, without downloading any: see readSizes. */
+export const filesArguments = (python: string, fromSource: readonly string[]): string[] => [
+  "pip",
+  "compile",
+  "-",
+  "--python",
+  python,
+  "--only-binary",
+  ":all:",
+  ...exemptions(fromSource),
+  "--no-deps",
+  "--no-header",
+  "--quiet",
+  "--color",
+  "never",
+  "--format",
+  "pylock.toml",
+];
+
+/** Bytes to download by project, from a pylock.toml (PEP 751); projects whose index tells no sizes are left out. */
+export const readSizes = (pylock: string): ReadonlyMap<string, number> => {
+  const sizes = new Map<string, number>();
+  for (const one of pylock.split("[[packages]]").slice(1)) {
+    const name = /^name = "([^"]+)"/m.exec(one)?.[1];
+    // Of several wheels that fit, one is taken; which, uv decides at the install.
+    const of = (part: string): readonly number[] =>
+      [...part.matchAll(/\bsize = (\d+)/g)].map(([, n]) => Number(n));
+    const [before, wheels] = one.split(/^wheels = /m);
+    const size = Math.max(0, ...of(wheels ?? before ?? ""));
+    if (name !== undefined && size > 0) sizes.set(name, size);
+  }
+  return sizes;
+};
 
 /** uv's own compiler asks for names that py_compile has from 3.7 on. */
 const UV_COMPILES_FROM = 7;

@@ -56,8 +56,9 @@ const held = (path: string, own: string): HeldLock => ({
 /** False when there is one already. */
 const put = (path: string, text: string): boolean => {
   const beside = `${path}.${randomUUID()}`;
-  writeFileSync(beside, text, { flag: "wx", mode: 0o600 });
   try {
+    // On a full disk the file is made and cannot be written.
+    writeFileSync(beside, text, { flag: "wx", mode: 0o600 });
     linkSync(beside, path);
     return true;
   } catch (error) {

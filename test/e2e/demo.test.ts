@@ -207,6 +207,6 @@ it("an index that cannot be reached fails the import in words, and nothing goes 
     PIP_RETRIES: "0",
     PIP_CONFIG_FILE: "/dev/null",
   });
-  expect(output).toContain("The package index cannot be reached.");
+  expect(output).toContain("The package index cannot be reached for ");
   expect(output).toMatch(/PIP_INDEX_URL|HTTPS_PROXY/);
 });

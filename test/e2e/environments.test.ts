@@ -4,6 +4,8 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { wheel as wheelOf } from "../support/archives.ts";
+import { PackageIndex } from "../support/package-index.ts";
 import { deploy, entry, importModel, predict, scripted } from "../support/packages.ts";
 import type { Files } from "../support/packages.ts";
 import { Platform, REPO, until } from "../support/platform.ts";
@@ -162,6 +164,38 @@ describe("dependencies", () => {
       expect(environments(strict)).toEqual([]);
     } finally {
       await strict.stop();
+    }
+  });
+});
+
+describe("a package index that fails", () => {
+  it("is asked again, which the events tell, and ends the import in a sentence that names the requirement", async () => {
+    const index = await PackageIndex.start();
+    for (const name of ["scikit-learn", "numpy", "pandas", "joblib"])
+      index.add(wheelOf({ name, version: name === "scikit-learn" ? "1.2.2" : "1.0" }));
+    for (const version of ["1.3.2", "1.5.2"]) index.add(wheelOf({ name: "scikit-learn", version }));
+    index.add(wheelOf({ name: "big", version: "1.0", ballast: 3_000_000 }));
+    index.misbehave(/big.*\.whl$/, { kind: "cut", share: 0.5 });
+    const other = await new Platform({
+      ...CACHE,
+      UV_DEFAULT_INDEX: index.url,
+      PIP_FIND_LINKS: "",
+      UV_HTTP_RETRIES: "0",
+    }).start();
+    try {
+      const model = await importModel(other, "cut", "1.0.0", asking("1", [{ package_name: "big" }]));
+      expect(model.status).toBe("failed");
+      const told = infos(model.events);
+      expect(told).toMatch(/downloading 3\.0 MB at most \(big 3\.0 MB/);
+      expect(told).toContain("waiting 10 s before asking again (2 of 2): The package index broke off in");
+      expect(model.events.at(-1)?.event_info).toContain(
+        "Error: The package index broke off in the middle of big: try again later, or set PIP_INDEX_URL to another.",
+      );
+      expect(environments(other)).toEqual([]);
+      expect(unfinished(other)).toEqual([]);
+    } finally {
+      await other.stop();
+      await index.close();
     }
   });
 });

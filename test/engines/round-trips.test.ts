@@ -32,6 +32,7 @@ beforeAll(async () => {
     environment: read.config.toolEnvironment,
     fetchPython: false,
     torchCpuIndex: false,
+    buildTimeoutMs: 3_600_000,
     clock: systemClock,
     logger: createLogger("test", "silent"),
   });

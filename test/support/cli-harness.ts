@@ -8,6 +8,7 @@ import type { CliIo, Sink } from "../../src/cli/io.ts";
 import type { PackageRun } from "../../src/cli/package-run.ts";
 import type { DoctorProbe, PlatformControl } from "../../src/cli/platform-control.ts";
 import { instant } from "../../src/core/ids.ts";
+import { runtimeStates } from "../../src/core/runtimes.ts";
 import { ADMINISTRATOR, ContractServer, PROJECT } from "./contract-server.ts";
 
 export interface Ran {
@@ -152,6 +153,7 @@ export class CliHarness {
       },
       interrupt: this.interrupt.signal,
       packageRun: async () => this.packageRun,
+      runtimes: async () => runtimeStates([11], [9], 11, { mac: false }),
       platform: this.#platform(),
     };
     const code = await runCli(argv, io);

@@ -1,0 +1,292 @@
+/** Builds one environment: uv, an empty environment, the plan, the install, one rename. Within a time, or not at all. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import type { EngineSet } from "../core/engines.ts";
+import { acquireBuildLock } from "./build-lock.ts";
+import { PYTHON } from "./directory.ts";
+import type { EnvironmentDirectory, EnvironmentRecord } from "./directory.ts";
+import type { EnvironmentOutcome, EnvironmentRequest } from "./environments.ts";
+import { DISK_FULL, explainFailure, isDiskFull, nameIn } from "./explain.ts";
+import type { Asked, Failure } from "./explain.ts";
+import type { Interpreter } from "./interpreter.ts";
+import { planRequirements } from "./plan.ts";
+import type { Plan } from "./plan.ts";
+import { createRun, persistent } from "./programs.ts";
+import type { Requirement } from "./requirements.ts";
+import { projectOf } from "./requirements.ts";
+import { causeOf } from "./resolution.ts";
+import { downloadLine } from "./sizes.ts";
+import type { TorchIndex } from "./torch-index.ts";
+import {
+  compileArguments,
+  createCompile,
+  filesArguments,
+  installArguments,
+  obtainUv,
+  readSizes,
+} from "./uv.ts";
+import type { Run } from "./uv.ts";
+
+export interface BuildDeps {
+  readonly directory: EnvironmentDirectory;
+  /** uv and its cache. */
+  readonly tools: string;
+  /** The variables pip and uv get. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Of the machine's own Python, whose pip fetches uv; null: there is none. */
+  readonly usual: () => Promise<Interpreter | null>;
+  /** Null: torch comes from the package index like everything else. */
+  readonly torchIndex: () => Promise<TorchIndex | null>;
+  /** How long a build may take. */
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+}
+
+export interface BuildRequest {
+  readonly key: string;
+  readonly interpreter: Interpreter;
+  readonly engine: EngineSet;
+  readonly requirements: readonly Requirement[];
+  readonly engineName: EnvironmentRequest["engine"];
+  readonly strict: boolean;
+}
+
+export type Built =
+  | Extract<EnvironmentOutcome, { kind: "refused" }>
+  | { readonly kind: "built"; readonly record: EnvironmentRecord; readonly reused: boolean };
+
+const LOG_LINES = 40;
+const NOBODY: Asked["neededBy"] = new Map();
+
+/** Follows a build's own lines: the last of them, and what it is at. */
+class Log {
+  readonly #tail: string[] = [];
+  readonly #open = new Set<string>();
+  readonly #say: (line: string) => void;
+  #step = "";
+
+  constructor(say: (line: string) => void) {
+    this.#say = say;
+  }
+
+  readonly add = (line: string): void => {
+    const text = line.trimEnd();
+    if (text === "") return;
+    this.#tail.push(text);
+    if (this.#tail.length > LOG_LINES) this.#tail.shift();
+    const [, began] = /^\s*(?:Downloading|Building) (\S+)/.exec(text) ?? [];
+    const [, ended] = /^\s*(?:Downloaded|Built) (\S+)/.exec(text) ?? [];
+    if (began !== undefined) this.#open.add(began);
+    if (ended !== undefined) this.#open.delete(ended);
+    this.#say(text);
+  };
+
+  /** A step of ours, told to whoever waits. */
+  step(line: string): void {
+    this.#step = line;
+    this.#open.clear();
+    this.add(line);
+  }
+
+  tail(): string {
+    return this.#tail.join("\n");
+  }
+
+  /** What the build is at: what is being fetched or built, else the step. */
+  at(asked: Asked): string {
+    const names = [...this.#open].map((name) => nameIn(name, asked));
+    return names.length === 0 ? this.#step : `at ${names.join(", ")}`;
+  }
+}
+
+class Build {
+  readonly #deps: BuildDeps;
+  readonly #request: BuildRequest;
+  readonly #log: Log;
+  readonly #signal: AbortSignal;
+  #asked: Asked;
+
+  constructor(deps: BuildDeps, request: BuildRequest, log: Log, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#request = request;
+    this.#log = log;
+    this.#signal = signal;
+    const { requirements, engine } = request;
+    this.#asked = {
+      lines: [...requirements.map(({ asked }) => asked), ...engine.requirements],
+      neededBy: NOBODY,
+    };
+  }
+
+  refused(message: string, problems: Extract<Built, { kind: "refused" }>["problems"] = []): Built {
+    return { kind: "refused", message, problems, logTail: this.#log.tail() };
+  }
+
+  /** The sentence for a build that was ended because its time was over. */
+  overtime(): Built {
+    const minutes = Math.round(this.#deps.timeoutMs / 6_000) / 10;
+    return this.refused(
+      `The environment was not ready within ${minutes} minutes, which is all it may take (MODELPORT_ENVIRONMENT_TIMEOUT_MS): it was ${this.#log.at(this.#asked)}.`,
+    );
+  }
+
+  async run(work: string): Promise<Built> {
+    const { directory, tools, environment } = this.#deps;
+    const { interpreter, key } = this.#request;
+    const run = createRun({
+      env: { UV_CACHE_DIR: join(tools, "uv-cache"), ...environment, UV_PYTHON_DOWNLOADS: "never" },
+      signal: this.#signal,
+      note: (pid) => directory.note(work, pid),
+    });
+    // uv comes by the pip of the machine's own Python: those of old interpreters cannot fetch it.
+    const fetcher = (await this.#deps.usual()) ?? interpreter;
+    const uv = await obtainUv({ tools, scratch: join(work, "tools"), run }, fetcher, this.#log.add);
+    if (!uv.ok) return this.refused(uv.message);
+    const venv = join(work, "env");
+    // Relocatable, so that the rename breaks neither scripts nor bytecode.
+    const empty = ["venv", "--relocatable", "--color", "never", "--python", interpreter.executable, venv];
+    const made = await run(uv.uv, empty);
+    if (made.code !== 0)
+      return this.refused(
+        isDiskFull(made.stderr)
+          ? `${DISK_FULL}.`
+          : `An environment of ${interpreter.executable} could not be made: ${causeOf(made.stderr)}.`,
+      );
+    const python = join(venv, PYTHON);
+    const { plan, options, warnings } = await this.#plan(work, uv.uv, python, run);
+    if (plan.kind === "refused") {
+      this.#log.add(plan.message);
+      return this.refused(plan.message, plan.problems);
+    }
+    this.#asked = { ...this.#asked, neededBy: plan.neededBy };
+    for (const { asked, got, reason } of plan.substitutions)
+      this.#log.add(`${asked} is replaced by ${got}: ${reason}`);
+    for (const warning of warnings) this.#log.add(warning);
+    const size = downloadLine(await this.#sizes(run, uv.uv, python, plan, options), plan.lines.length);
+    this.#log.step(size ?? `installing ${plan.lines.length} packages`);
+    const list = join(work, "requirements.txt");
+    await writeFile(list, `${plan.lines.join("\n")}\n`);
+    const install = [...installArguments(python, list, plan.fromSource, interpreter.minor), ...options];
+    // The index was there a moment ago, so whatever it fails at now may pass.
+    const insist = this.#persistent(run, ({ kind }) => kind === "index");
+    const installed = await insist(uv.uv, install, { onLine: this.#log.add });
+    if (installed.code !== 0)
+      return this.refused(
+        explainFailure(installed.stderr, this.#asked)?.sentence ??
+          `The dependencies could not be installed: ${causeOf(installed.stderr)}.`,
+      );
+    // What does not compile (files of Python 2 in old packages) is no failure: it is compiled when it is imported.
+    const compileAll = compileArguments(interpreter.minor);
+    if (compileAll !== null) await run(python, compileAll);
+    const record: EnvironmentRecord = {
+      version: 1,
+      key,
+      engine: this.#request.engineName,
+      python: interpreter.version,
+      lines: plan.lines,
+      substitutions: plan.substitutions,
+      warnings: [...warnings, ...plan.warnings],
+    };
+    await directory.publish(work, record, async () => {
+      // Thousands of files: one flush of the file system instead of one per file. Not every system has the program.
+      if (process.platform === "linux") await run("sync", ["--file-system", work]);
+    });
+    return { kind: "built", record, reused: false };
+  }
+
+  async #plan(
+    work: string,
+    uv: string,
+    python: string,
+    run: Run,
+  ): Promise<{ plan: Plan; options: readonly string[]; warnings: readonly string[] }> {
+    const { engine, requirements, strict } = this.#request;
+    const names = [...engine.requirements, ...requirements.map(({ asked }) => asked)];
+    this.#log.step(`resolving ${names.join(", ")}`);
+    const planWith = (options: readonly string[]): Promise<Plan> =>
+      planRequirements(
+        createCompile({
+          uv,
+          // Another index than the package index has that one to fall back on.
+          run: options.length === 0 ? this.#persistent(run, ({ mayPass }) => mayPass) : run,
+          python,
+          options,
+          asked: this.#asked,
+          writeConstraints: async (lines) => {
+            const path = join(work, "constraints.txt");
+            await writeFile(path, `${lines.join("\n")}\n`);
+            return path;
+          },
+        }),
+        { engine: engine.requirements, fromSource: engine.fromSource, requirements, strict },
+      );
+    const wanted = [...engine.requirements.map(projectOf), ...requirements.map(({ project }) => project)];
+    const torchIndex = wanted.includes("torch") ? await this.#deps.torchIndex() : null;
+    if (torchIndex === null) return { plan: await planWith([]), options: [], warnings: [] };
+    return torchIndex.plan({
+      planWith,
+      sizesOf: (plan) => this.#sizes(run, uv, python, plan, []),
+      onLog: this.#log.add,
+    });
+  }
+
+  /** Bytes to download by project; empty where neither uv nor the index tells. */
+  async #sizes(
+    run: Run,
+    uv: string,
+    python: string,
+    plan: Extract<Plan, { kind: "planned" }>,
+    options: readonly string[],
+  ): Promise<ReadonlyMap<string, number>> {
+    const asked = [...filesArguments(python, plan.fromSource), ...options];
+    const { code, stdout } = await run(uv, asked, { input: `${plan.lines.join("\n")}\n` });
+    return code === 0 ? readSizes(stdout) : new Map<string, number>();
+  }
+
+  #persistent(run: Run, mayPass: (failure: Failure) => boolean): Run {
+    return persistent(run, {
+      mayPass,
+      explain: (log) => explainFailure(log, this.#asked),
+      onLog: this.#log.add,
+      clock: this.#deps.clock,
+      signal: this.#signal,
+    });
+  }
+}
+
+/** Builds, unless another process has by the time its lock is ours. Rejects with the signal's reason when it aborts. */
+export const build = async (
+  deps: BuildDeps,
+  request: BuildRequest,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Built> => {
+  const { directory, clock } = deps;
+  const onWait = (): void => say("waiting for another process that builds the same environment");
+  const over = new AbortController();
+  const done = new AbortController();
+  const building = new Build(deps, request, new Log(say), AbortSignal.any([signal, over.signal]));
+  let release = (): void => undefined;
+  let work: string | null = null;
+  try {
+    release = await acquireBuildLock({ dir: directory.scratch, clock, onWait }, request.key, signal);
+    const built = await directory.record(request.key);
+    if (built !== null) return { kind: "built", record: built, reused: true };
+    work = directory.begin();
+    void clock.sleep(deps.timeoutMs, done.signal).then(
+      () => over.abort(new Error("the build's time is over")),
+      () => undefined,
+    );
+    return await building.run(work);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    if (over.signal.aborted) return building.overtime();
+    // Our own writes meet the full disk as well as uv's.
+    if (isDiskFull(String(error))) return building.refused(`${DISK_FULL}.`);
+    throw error;
+  } finally {
+    done.abort();
+    await (work === null ? Promise.resolve() : directory.discard(work)).finally(release);
+  }
+};
