@@ -62,8 +62,8 @@ it("what waits while a prediction runs is joined, and what ends the worker ends 
   expect([one?.json(), two?.json()]).toEqual([1, 2].map((row) => ({ data: { resp_data: [[row * 2, 1]] } })));
 });
 
-it("real arrays and frames come apart as they were put together", async () => {
-  const tests = join(import.meta.dirname, "../../python/tests/joining_of_arrays.py");
+it("real arrays and frames come apart as they were put together, and have one outcome each in answers", async () => {
+  const tests = join(import.meta.dirname, "../../python/tests/values_of_arrays.py");
   const { stderr } = await promisify(execFile)(await sklearnPython(), [tests]);
-  expect(stderr).toMatch(/Ran 5 tests in .*\n\nOK\n$/);
+  expect(stderr).toMatch(/Ran 7 tests in .*\n\nOK\n$/);
 });
