@@ -33,6 +33,47 @@ it.for([
   expect(stderr).toMatch(/Ran [67] tests in .*\n\nOK\n$/);
 });
 
+it.for([
+  {
+    engine: "PyTorch",
+    runtime: "python3.13",
+    count: "import torch; count = torch.cuda.device_count",
+    base: "from model_service.pytorch_model_service import PTServingBaseService as Base",
+  },
+  {
+    engine: "TensorFlow",
+    runtime: "python3.11",
+    count: 'import tensorflow as tf; count = lambda: len(tf.config.list_physical_devices("GPU"))',
+    base: "from model_service.tfserving_model_service import TfServingBaseService as Base",
+  },
+] as const)(
+  "$engine sees no device that was not granted, whatever the service's variables say",
+  async ({ engine, runtime, count, base }, { signal }) => {
+    const { python } = await engineEnvironment(engine, runtime, signal);
+    const source = `
+import os
+${base}
+${count}
+class Service(Base):
+    def __init__(self, model_name, model_path):
+        pass
+    def _inference(self, data):
+        return {"granted": os.environ["CUDA_VISIBLE_DEVICES"], "seen": count()}
+`;
+    const files = { "customize_service.py": source, "net.pth": "" };
+    const modelFile = engine === "PyTorch" ? "net.pth" : "";
+    const envs = { CUDA_VISIBLE_DEVICES: "0" };
+    const given = { engine, python, modelFile, files, envs, startTimeoutMs: 300_000 };
+    const granted = ["GPU-00000000-0000-0000-0000-000000000000"];
+    const none = await startInstance(given);
+    const unknown = await startInstance({ ...given, devices: granted });
+    await Promise.all([none.ready(), unknown.ready()]);
+    expect((await none.predict({})).json(), none.log()).toEqual({ granted: "", seen: 0 });
+    // No machine has this one, so granting it is granting none that exists.
+    expect((await unknown.predict({})).json(), unknown.log()).toEqual({ granted: granted[0], seen: 0 });
+  },
+);
+
 /** Multiplies rows, one tensor or in a dict by name, by how many they are inferred with; a row that begins with `-1` waits for GO. */
 const service = (base: string, framework: string): string => `
 import os, time
