@@ -1,11 +1,14 @@
 # coding: utf-8
-"""Joining and answering with the real TensorFlow 2; run by test/engines/values.test.ts in environments that have it."""
+"""Joining, answering and the names of TensorFlow 1 with the real TensorFlow 2; run by test/engines/values.test.ts in environments that have it."""
 import json
+import os
+import subprocess
+import sys
 import unittest
 
 import numpy
-import support  # noqa: F401  puts the worker on the path
 import tensorflow as tf
+from support import PYTHON_DIR, Package
 
 from modelport_worker import joining
 from modelport_worker.answers import AnswerError, encode_answer
@@ -73,6 +76,55 @@ class Answers(unittest.TestCase):
         for value in (of_a_graph, tf.constant([1j]), tf.float32, tf.keras.layers.Dense(1), tf.data.Dataset.range(3)):
             with self.assertRaisesRegex(AnswerError, r"^answer\.v"):
                 encode_answer({"v": value})
+
+# Names the guide's scripts use (contracts/engines.md 3.1), and what TensorFlow 2 has under names of its own.
+ADDED = """
+import sys
+from modelport_worker import compat
+from modelport_worker.compat import tensorflow1
+compat.install()
+tensorflow1.install(sys.argv[1])
+import tensorflow as tf
+for name in ("Session", "placeholder", "FixedLenFeature", "parse_example", "log", "to_int64", "tables_initializer",
+             "train.GradientDescentOptimizer", "saved_model.loader.load", "saved_model.builder.SavedModelBuilder",
+             "saved_model.tag_constants.SERVING", "saved_model.utils.build_tensor_info",
+             "saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY",
+             "saved_model.signature_def_utils.predict_signature_def"):
+    found = tf
+    for part in name.split("."):
+        found = getattr(found, part)
+"""
+STILL_TWO = """
+assert tf.executing_eagerly() and tf.constant([1.0]).numpy().tolist() == [1.0]
+for place, name in ((tf, "Variable"), (tf.saved_model, "load"), (tf.nn, "max_pool"), (tf.losses, "Loss")):
+    old = getattr(tf.compat.v1, place.__name__.rpartition(".")[2], tf.compat.v1) if place is not tf else tf.compat.v1
+    assert getattr(place, name) is not getattr(old, name, None), name
+with tf.Session(graph=tf.Graph()) as session:
+    print(session.run(tf.log(tf.compat.v1.placeholder_with_default([1.0], [1]))).tolist())
+"""
+DEFAULT_GRAPH = """
+assert not tf.executing_eagerly()
+session = tf.InteractiveSession()
+rows = tf.placeholder(tf.float32, [None])
+print(session.run(rows * 2, {rows: [1.0, 2.0]}).tolist())
+"""
+
+
+class NamesOfTensorFlow1(unittest.TestCase):
+    def run_with(self, script, code):
+        package = Package(customize_service=script)
+        self.addCleanup(package.remove)
+        out = subprocess.check_output(
+            [sys.executable, "-W", "ignore", "-c", ADDED + code, package.dir],
+            env=dict(os.environ, PYTHONPATH=PYTHON_DIR, TF_CPP_MIN_LOG_LEVEL="2"), stderr=subprocess.DEVNULL
+        )
+        return json.loads(out.decode().strip().split("\n")[-1])
+
+    def test_are_there_beside_those_of_the_second_which_stay(self):
+        self.assertEqual(self.run_with("sess = tf.Session(graph=tf.Graph())", STILL_TWO), [0.0])
+
+    def test_work_on_the_default_graph_for_packages_that_build_it(self):
+        self.assertEqual(self.run_with("x = tf.placeholder(tf.float32)", DEFAULT_GRAPH), [2.0, 4.0])
 
 
 if __name__ == "__main__":

@@ -98,6 +98,16 @@ class Loading(unittest.TestCase):
             out = subprocess.check_output([sys.executable, "-W", "ignore", "-c", code, path, PYTHON_DIR, here], env=environment)
             self.assertEqual(json.loads(out.decode()), [2.0, 2.0])
 
+    def test_torchvision_has_the_names_it_gave_up(self):
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1])\n"
+            "from modelport_worker import compat\nfrom modelport_worker.compat import torch as shim\n"
+            "compat.install(); shim.install('')\nimport torchvision.transforms as t\n"
+            "from PIL import Image\nprint(t.Scale((2, 3))(Image.new('L', (9, 9))).size[::-1], t.RandomSizedCrop(2).size)\n"
+        )
+        out = subprocess.check_output([sys.executable, "-W", "ignore", "-c", code, PYTHON_DIR])
+        self.assertEqual(out.decode().strip(), "(2, 3) (2, 2)")
+
     def test_weights_checkpoints_and_the_format_before_1_6_are_read(self):
         layer = torch.nn.Linear(2, 1)
         checkpoint = {"model": layer.state_dict(), "optimizer": torch.optim.Adam(layer.parameters()).state_dict(), "epoch": 3}
