@@ -1,8 +1,8 @@
 # coding: utf-8
 """Turns what user code returns into JSON bytes. The C encoder does the usual answer; only what it refuses is walked.
 
-numpy and pandas are recognised by what their objects offer and are never imported here.
-NaN and Infinity do not exist in JSON and become null, with one warning per process.
+numpy, pandas and the frameworks are recognised by what their objects offer and are never imported here.
+NaN and Infinity do not exist in JSON and become null, with one warning per process. docs/packages.md has the whole table.
 """
 import base64
 import collections.abc
@@ -11,6 +11,7 @@ import decimal
 import enum
 import json
 import logging
+import sys
 
 logger = logging.getLogger("modelport")
 
@@ -49,13 +50,14 @@ def _plain(value):
         return value.value
     if kind.__name__ == "DataFrame" and hasattr(value, "to_dict"):
         return value.to_dict(orient="records")
-    if hasattr(value, "toarray"):  # scipy's sparse matrices
-        return value.toarray().tolist()
-    if hasattr(value, "tolist"):  # numpy scalars and arrays, pandas series and indexes, tensors
-        plain = value.tolist()
-        if isinstance(plain, complex):
-            raise AnswerError("a complex number has no form in JSON")
-        return plain
+    try:
+        held = _held(value)
+    except AnswerError:
+        raise
+    except Exception as error:  # of the library: a tensor without data, say
+        raise AnswerError("an object of type %s.%s has no form in JSON: %s" % (kind.__module__, kind.__name__, _first_line(error)))
+    if held is not value:
+        return held
     if isinstance(value, collections.abc.Mapping):
         return dict(value)
     if isinstance(value, collections.abc.Set):
@@ -68,6 +70,57 @@ def _plain(value):
     if kind.__name__ == "UUID" or hasattr(value, "__fspath__"):
         return str(value)
     raise AnswerError("an object of type %s.%s has no form in JSON" % (kind.__module__, kind.__name__))
+
+
+def _held(value):
+    """What an array, a tensor or a scalar of a library holds, in Python's own types or a step closer to them; the object
+    itself when it is none of these."""
+    if hasattr(value, "toarray"):  # scipy's sparse matrices
+        return value.toarray().tolist()
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, pandas series and indexes, torch tensors
+        return _listed(value)
+    if hasattr(value, "to_list"):  # TensorFlow's ragged tensors
+        return value.to_list()
+    if type(value).__name__ == "SparseTensor" and "tensorflow" in sys.modules:
+        value = sys.modules["tensorflow"].sparse.to_dense(value)
+    for name in ("numpy", "asnumpy"):  # tensors and variables of TensorFlow; of MXNet
+        if callable(getattr(value, name, None)):
+            return getattr(value, name)()
+    if hasattr(value, "as_list"):  # TensorFlow's shapes
+        return value.as_list()
+    return value
+
+
+# Units of numpy's times that Python's own have not: `tolist` makes plain numbers of them.
+_FINER = ("ns", "ps", "fs", "as")
+
+
+def _listed(value):
+    dtype = getattr(value, "dtype", None)
+    number = getattr(dtype, "kind", "")  # numpy's
+    if number in ("M", "m") and str(dtype)[-3:-1] in _FINER:
+        return value.astype("%s8[us]" % number).tolist()
+    try:
+        plain = value.tolist()
+    except RuntimeError:
+        if not hasattr(value, "layout"):
+            raise
+        return _rows_of_torch(value)
+    if number == "c" or isinstance(plain, complex):
+        raise AnswerError("a complex number has no form in JSON")
+    # Types that Python has no like of (long doubles, bfloat16 of some releases) give themselves.
+    return float(value) if type(plain) is type(value) else plain
+
+
+def _rows_of_torch(tensor):
+    """Of tensors that do not lie in memory as rows of plain numbers."""
+    if getattr(tensor, "is_nested", False):
+        return [one.tolist() for one in tensor.unbind()]
+    return (tensor.dequantize() if tensor.is_quantized else tensor.to_dense()).tolist()
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 _fast = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain).encode

@@ -29,6 +29,33 @@ class Array(object):
         return self._plain
 
 
+class Tensor(object):
+    """What tensors of TensorFlow and MXNet have in place of `tolist`: an array to be had, by whichever name."""
+
+    def __init__(self, name, plain):
+        setattr(self, name, lambda: Array(plain))
+
+
+class Ragged(object):
+    def to_list(self):
+        return [[1], [2, b"x"]]
+
+
+class Itself(Array):
+    """A number of a type that Python has no like of, as numpy's long doubles."""
+
+    def tolist(self):
+        return self
+
+    def __float__(self):
+        return 1.5
+
+
+class Unreadable(object):
+    def tolist(self):
+        raise NotImplementedError("no data here\nand more of it")
+
+
 class Colour(enum.Enum):
     RED = "red"
 
@@ -43,6 +70,10 @@ class Answers(unittest.TestCase):
         for value, expected in (
             (Array([[1, 2], [3.5, 4]]), [[1, 2], [3.5, 4]]),
             (Array(7), 7),
+            (Tensor("numpy", [[1.5]]), [[1.5]]),
+            (Tensor("asnumpy", 2), 2),
+            (Ragged(), [[1], [2, "x"]]),
+            (Itself(None), 1.5),
             ((1, 2), [1, 2]),
             ({3, 1, 2}, [1, 2, 3]),
             (b"text", "text"),
@@ -80,6 +111,10 @@ class Answers(unittest.TestCase):
         self.assertIn("answer.data[0].x", str(caught.exception))
         self.assertIn("object", str(caught.exception))
         self.assertRaises(AnswerError, encode_answer, [Array(1j)])
+
+    def test_names_the_place_and_the_reason_where_a_library_fails(self):
+        with self.assertRaisesRegex(AnswerError, r"^answer\.x\[0\]: an object of type .*Unreadable has no form in JSON: no data here$"):
+            encode_answer({"x": [Unreadable()]})
 
     def test_refuses_answers_that_contain_themselves_or_never_end(self):
         loop = []

@@ -18,6 +18,16 @@ FAKE = {
     "joblib/numpy_pickle.py": "class Wrapper(object): pass\n",
     "six.py": "PY3 = True\n",
     "numpy.py": "float64 = float\ninf = 1e999\nbytes_ = bytes\n",
+    "tensorflow/__init__.py": "from tensorflow import compat, train\n__version__ = '2'\ndef load(): return 'two'\n",
+    "tensorflow/train.py": "def own(): return 'two'\n",
+    "tensorflow/compat/__init__.py": "from tensorflow.compat import v1\n",
+    "tensorflow/compat/v1/__init__.py": (
+        "from tensorflow.compat.v1 import train\neager = True\ndef load(): return 'one'\ndef Session(): return 'one'\n"
+        "def disable_eager_execution():\n    global eager\n    eager = False\n"
+    ),
+    "tensorflow/compat/v1/train.py": "def own(): return 'one'\ndef GradientDescentOptimizer(): return 'one'\n",
+    "torchvision/__init__.py": "",
+    "torchvision/transforms.py": "def Resize(size): return size\ndef Scale(size): return 'own'\ndef RandomResizedCrop(size): return size\n",
     "xgboost.py": "class Booster(object):\n    def _validate_features(self, names):\n        raise ValueError(names)\n",
 }
 
@@ -74,6 +84,34 @@ class Compat(unittest.TestCase):
     def test_names_that_numpy_still_has_are_left_alone(self):
         self.package.write("numpy.py", "bool = 'own'\n")
         self.run_code("import numpy\nassert numpy.bool == 'own'\n")
+
+    def test_tensorflow_2_gets_the_names_it_lacks_and_keeps_its_own(self):
+        self.package.write("service/customize_service.py", "sess = tf.Session()\n")
+        code = (
+            "from modelport_worker.compat import tensorflow1\ntensorflow1.install(%r)\nimport tensorflow as tf\n"
+            "assert (tf.Session(), tf.train.GradientDescentOptimizer()) == ('one', 'one')\n"
+            "assert (tf.load(), tf.train.own(), tf.__version__) == ('two', 'two', '2')\nprint(tf.compat.v1.eager)\n"
+            % os.path.join(self.package.dir, "service")
+        )
+        self.assertEqual(self.run_code(code), "True")
+        self.package.write("service/model.py", "x = tf.placeholder(tf.float32)\n")
+        self.assertTrue(self.run_code(code).endswith("False"))
+
+    def test_tensorflow_1_is_left_as_it_is(self):
+        self.package.write("tensorflow/__init__.py", "def Session(): return 'own'\n")
+        self.run_code(
+            "from modelport_worker.compat import tensorflow1\ntensorflow1.install('/')\nimport tensorflow as tf\n"
+            "assert tf.Session() == 'own' and not hasattr(tf, 'train')\n"
+        )
+
+    def test_torch_reads_whole_models_and_torchvision_has_its_old_names(self):
+        code = (
+            "import os\nfrom modelport_worker.compat import torch\ntorch.install('')\nimport torchvision.transforms as t\n"
+            "assert t.RandomSizedCrop(2) == 2 and t.Scale(2) == 'own'\nprint(os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'])\n"
+        )
+        self.assertEqual(self.run_code(code), "1")
+        # Whoever wants it otherwise says so.
+        self.assertEqual(self.run_code("import os\nos.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '0'\n" + code), "0")
 
     def test_xgboost_accepts_rows_without_names_and_still_checks_names_that_are_given(self):
         self.run_code(

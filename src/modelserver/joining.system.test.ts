@@ -167,8 +167,8 @@ it("what a worker decides under `auto`, and what it saw, is in the instance's he
   }
 });
 
-it("real arrays and frames come apart as they were put together", async () => {
-  const tests = join(import.meta.dirname, "../../python/tests/joining_of_arrays.py");
+it("real arrays and frames come apart as they were put together, and have one outcome each in answers", async () => {
+  const tests = join(import.meta.dirname, "../../python/tests/values_of_arrays.py");
   const { stderr } = await promisify(execFile)(await sklearnPython(), [tests]);
-  expect(stderr).toMatch(/Ran 5 tests in .*\n\nOK\n$/);
+  expect(stderr).toMatch(/Ran 7 tests in .*\n\nOK\n$/);
 });

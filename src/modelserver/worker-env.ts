@@ -5,7 +5,7 @@ const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** `pythonDir` holds the worker's and the packages' modules; `workDir` is the user code's HOME and TMPDIR. */
 export const workerEnv = (
-  spec: Pick<LaunchSpec, "envs" | "hostEnv" | "python">,
+  spec: Pick<LaunchSpec, "devices" | "envs" | "hostEnv" | "python">,
   pythonDir: string,
   workDir: string,
 ): Record<string, string> => {
@@ -26,6 +26,10 @@ export const workerEnv = (
     HOME: workDir,
     TMPDIR: workDir,
     ...spec.envs,
+    // Exactly what was granted, whatever the service's variables ask for. Empty: frameworks see no device at all. Numbers
+    // are those of the machine's own tools, not of the driver's guess at which device is the fastest.
+    CUDA_DEVICE_ORDER: "PCI_BUS_ID",
+    CUDA_VISIBLE_DEVICES: (spec.devices ?? []).join(","),
     PYTHONPATH: theirs === undefined || theirs === "" ? pythonDir : `${pythonDir}:${theirs}`,
   };
 };

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, expect, test } from "vitest";
 import { lenet } from "../support/caffemodel.ts";
+import { engineEnvironment } from "../support/engine-environments.ts";
 import { removeInstances, startInstance } from "../support/instance.ts";
 import { caffePython, sklearnPython, xgboostPython } from "../support/python-env.ts";
 
@@ -69,6 +70,40 @@ test.each([
   });
   await instance.ready();
   expect((await instance.predict(flower)).json()).toEqual({ data: { resp_data: [{ [name]: 0 }] } });
+});
+
+/** How many trees a model calls its best, and which of its rounds `ntree_limit` chooses, by the kind of model. */
+const LIMITS = `
+import json
+import numpy as np
+import xgboost
+rows = np.random.RandomState(1).rand(300, 4)
+data = xgboost.DMatrix(rows, label=(rows[:, 0] * 3).astype(int))
+def train(rounds, **parameters):
+    return xgboost.train(dict(parameters, objective="multi:softprob", num_class=3, max_depth=3, seed=1, silent=1), data, rounds)
+kinds = {"trees": {}, "forests": {"num_parallel_tree": 4, "subsample": 0.7}, "linear": {"booster": "gblinear"}}
+limits = {}
+for kind, parameters in kinds.items():
+    model = train(5, **parameters)
+    limits[kind] = [model.best_ntree_limit]
+    if kind != "linear":
+        trees_of_two = 2 * parameters.get("num_parallel_tree", 1)
+        answers = [model.predict(data, ntree_limit=limit) for limit in (trees_of_two, model.best_ntree_limit, 0)]
+        others = [train(2, **parameters).predict(data), train(5, **parameters).predict(data), train(5, **parameters).predict(data)]
+        limits[kind] += [bool(abs(one - other).max() < 1e-6) for one, other in zip(answers, others)]
+with open(DIR + "/limits.json", "w") as file:
+    json.dump(limits, file)
+`;
+
+test("XGBoost counts the trees of a model as releases before 2.0 did, early stopping or not", async ({
+  signal,
+}) => {
+  const limits = async (python: string): Promise<unknown> =>
+    JSON.parse(new TextDecoder().decode(await made(python, LIMITS, "limits.json")));
+  const expected = { trees: [5, true, true, true], forests: [20, true, true, true], linear: [5] };
+  expect(await limits(await xgboostPython())).toEqual(expected);
+  const original = await engineEnvironment("XGBoost", "python3.6", signal);
+  if (original.standIn === null) expect(await limits(original.python)).toEqual(expected);
 });
 
 // Of its four surplus braces two are of the page break and go; the other two stay for the reader to pass over.

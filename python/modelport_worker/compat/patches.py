@@ -2,6 +2,7 @@
 """Removed names of the standard library, numpy, Pillow and xgboost, restored after the module's own import."""
 import functools
 import inspect
+import json
 import sys
 
 
@@ -69,13 +70,12 @@ def _xgboost_names(xgboost, booster):
         def with_limit(self, data, *args, **kwargs):
             limit = kwargs.pop("ntree_limit", 0)
             if limit and "iteration_range" not in kwargs:
-                kwargs["iteration_range"] = (0, limit)
+                kwargs["iteration_range"] = (0, max(1, limit // _trees_of_a_round(self)))
             return predict(self, data, *args, **kwargs)
 
         booster.predict = functools.wraps(predict)(with_limit)
         if not hasattr(booster, "best_ntree_limit"):
-            # In those releases a number of trees; of a model with one tree per round, the same as of rounds.
-            booster.best_ntree_limit = property(lambda self: self.best_iteration + 1)
+            booster.best_ntree_limit = property(lambda self: (_best_round(self) + 1) * _trees_of_a_round(self))
     train = getattr(xgboost, "train", None)
     if train is not None:
 
@@ -83,6 +83,23 @@ def _xgboost_names(xgboost, booster):
             return train(params if hasattr(params, "copy") else list(params), *args, **kwargs)
 
         xgboost.train = functools.wraps(train)(with_pairs)
+
+
+def _trees_of_a_round(booster):
+    """Those releases counted trees, of one class where there are several: more than rounds for forests only."""
+    try:
+        part = json.loads(booster.save_config())["learner"]["gradient_booster"]
+        return max(1, int(part.get("gbtree", part)["gbtree_model_param"]["num_parallel_tree"]))
+    except (KeyError, ValueError):  # of a linear model, which has no trees
+        return 1
+
+
+def _best_round(booster):
+    """The last one where training was not stopped early, which newer releases call no best one."""
+    try:
+        return booster.best_iteration
+    except AttributeError:
+        return booster.num_boosted_rounds() - 1
 
 
 def _takes(function, parameter):

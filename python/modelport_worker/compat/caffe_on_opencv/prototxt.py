@@ -6,6 +6,8 @@ import re
 _TOKEN = re.compile(r"""\s+|\#[^\n]*|(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<sign>[{}<>:\[\],;])|(?P<word>[^\s{}<>:\[\],;"'\#]+)""")
 
 _PHASES = ("TRAIN", "TEST")
+# What a net itself may hold (NetParameter of caffe.proto).
+_OF_A_NET = {"name", "input", "input_shape", "input_dim", "force_backward", "state", "debug_info", "layer", "layers"}
 
 # inputs: name -> shape, in order. makers: blob -> name of the last layer that writes it. outputs: blobs nobody reads.
 # text: the file without what OpenCV's stricter reader refuses. surplus: how many closing braces were dropped.
@@ -15,6 +17,14 @@ Description = collections.namedtuple("Description", "inputs makers outputs text 
 def describe(text, phase):
     """What the prototxt says for a phase (0 TRAIN, 1 TEST). Raises ValueError when it cannot be read."""
     message, cleaned, surplus = _parse(text)
+    # The guide's own net has closing braces too many, after its layers. Where one stands before the end of a layer, the rest
+    # of that layer has fallen out of it, and the net would be another one.
+    outside = [key for key in message if key not in _OF_A_NET]
+    if surplus and outside:
+        raise ValueError(
+            "the prototxt closes more braces than it opens, which leaves %s outside of any layer; "
+            "a brace before it is one too many" % outside[0]
+        )
     layers = [layer for layer in _all(message, "layer") + _all(message, "layers") if _is_in(layer, _PHASES[phase])]
     inputs = _header_inputs(message)
     makers = collections.OrderedDict()

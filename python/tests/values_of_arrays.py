@@ -1,5 +1,7 @@
 # coding: utf-8
-"""Joining with the real numpy and pandas; run by src/modelserver/joining.system.test.ts in an environment that has them."""
+"""Joining and answering with the real numpy and pandas; run by src/modelserver/joining.system.test.ts in an environment
+that has them."""
+import json
 import unittest
 
 import numpy
@@ -7,6 +9,7 @@ import pandas
 import support  # noqa: F401  puts the worker on the path
 
 from modelport_worker import joining
+from modelport_worker.answers import AnswerError, encode_answer
 
 
 class Joining(unittest.TestCase):
@@ -43,6 +46,33 @@ class Joining(unittest.TestCase):
         first, second = joining.split(joining.join([one, other]), [1, 2])
         numpy.testing.assert_array_equal(first["x"], one["x"])
         numpy.testing.assert_array_equal(second["x"], other["x"])
+
+
+class Answers(unittest.TestCase):
+    def test_each_value_has_one_outcome(self):
+        for value, expected in (
+            (numpy.float16(1.5), 1.5),
+            (numpy.longdouble(1.5), 1.5),
+            (numpy.array([1.5], "longdouble"), [1.5]),
+            (numpy.array([numpy.nan, numpy.inf, 1.0], "f4"), [None, None, 1.0]),
+            (numpy.ma.array([1, 2], mask=[0, 1]), [1, None]),
+            (numpy.array([b"a", b"\xff"]), ["a", "/w=="]),
+            (numpy.datetime64("2026-01-02"), "2026-01-02"),
+            (numpy.datetime64("2026-01-02T03:04:05.123456789"), "2026-01-02T03:04:05.123456"),
+            (numpy.array(["2026-01-02", "NaT"], "M8[ns]"), ["2026-01-02T00:00:00", None]),
+            (numpy.array([1500], "m8[ms]"), [1.5]),
+            (numpy.timedelta64(1500000000, "ns"), 1.5),
+            (pandas.Timestamp("2026-01-02"), "2026-01-02T00:00:00"),
+            (pandas.Series([1.5, None]), [1.5, None]),
+            (pandas.DataFrame({"at": [pandas.Timestamp("2026-01-02"), pandas.NaT]}), [{"at": "2026-01-02T00:00:00"}, {"at": None}]),
+            (pandas.Series(["a"]).astype("category"), ["a"]),
+        ):
+            self.assertEqual(json.loads(encode_answer({"v": value}).decode("utf-8")), {"v": expected}, repr(value))
+
+    def test_complex_numbers_are_refused_where_they_stand(self):
+        for value in (numpy.array([1j]), numpy.complex64(1j), numpy.clongdouble(1j)):
+            with self.assertRaisesRegex(AnswerError, r"^answer\.v.*complex"):
+                encode_answer({"v": value})
 
 
 if __name__ == "__main__":
