@@ -73,6 +73,12 @@ const schema = z.object({
       "must lie between 1000 and 4294967294, the smaller number first",
     )
     .default({ first: 2_000_000_000, last: 2_000_065_535 }),
+  /** The accelerators instances may see, by the ids their driver knows them by. */
+  MODELPORT_DEVICES: z
+    .string()
+    .regex(/^(?:all|none|[\w:./-]+(?:,[\w:./-]+)*)$/, "must be all, none, or ids with commas between (0,1)")
+    .default("all")
+    .transform((text) => (text === "all" ? null : text === "none" ? [] : text.split(","))),
   MODELPORT_WORKERS_PER_INSTANCE: integer(1, 64, 1),
   /** How requests that wait together are joined; a service's `envs` of the same names go before these. */
   MODELPORT_BATCHING: z.enum(BATCHING_MODES).default("auto"),
@@ -117,6 +123,8 @@ export interface Config {
   readonly strictDependencies: boolean;
   /** Null: user code runs as the platform's own user. */
   readonly serviceUsers: { readonly first: number; readonly last: number } | null;
+  /** The accelerators instances may see; null: all that the machine has. */
+  readonly devices: readonly string[] | null;
   readonly workersPerInstance: number;
   readonly batching: Batching;
   readonly validateRequests: ValidationMode;
@@ -243,6 +251,7 @@ export const readConfig = (
       environmentTimeoutMs: e.MODELPORT_ENVIRONMENT_TIMEOUT_MS,
       strictDependencies: e.MODELPORT_STRICT_DEPENDENCIES,
       serviceUsers: e.MODELPORT_SERVICE_USERS,
+      devices: e.MODELPORT_DEVICES,
       workersPerInstance: e.MODELPORT_WORKERS_PER_INSTANCE,
       batching: {
         mode: e.MODELPORT_BATCHING,

@@ -147,6 +147,7 @@ export const startControl = async (
     logger,
     hostEnv: config.hostEnvironment,
     serviceUsers: config.serviceUsers,
+    devices: config.devices,
   });
   const environments = await openEnvironments({
     root: at("environments"),

@@ -225,6 +225,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
           hostEnv: Object.fromEntries(
             Object.entries(config.hostEnvironment).filter(([name]) => name.startsWith("OPENBLAS_")),
           ),
+          ...(config.devices === null ? {} : { devices: config.devices }),
           workers: 1,
           ...(rule === null ? {} : { requestRule: rule }),
           predictTimeoutMs: config.predictTimeoutMs,

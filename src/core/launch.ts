@@ -43,7 +43,7 @@ export interface LaunchSpec {
   readonly envs: Readonly<Record<string, string>>;
   /** Variables of the machine that native libraries need there (OPENBLAS_CORETYPE …); `envs` wins over them. */
   readonly hostEnv?: Readonly<Record<string, string>>;
-  /** The accelerators granted, by the ids their driver knows them by (`0`, `GPU-8932f937-…`). Absent: none. */
+  /** The accelerators granted, by the ids their driver knows them by (`0`, `GPU-8932f937-…`). Absent: all there are. */
   readonly devices?: readonly string[];
   readonly workers: number;
   /** How requests that wait together are joined; see modelserver/pool.ts. Absent: they are not. */

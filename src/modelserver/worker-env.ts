@@ -26,10 +26,14 @@ export const workerEnv = (
     HOME: workDir,
     TMPDIR: workDir,
     ...spec.envs,
-    // Exactly what was granted, whatever the service's variables ask for. Empty: frameworks see no device at all. Numbers
-    // are those of the machine's own tools, not of the driver's guess at which device is the fastest.
-    CUDA_DEVICE_ORDER: "PCI_BUS_ID",
-    CUDA_VISIBLE_DEVICES: (spec.devices ?? []).join(","),
+    ...visibleDevices(spec.devices),
     PYTHONPATH: theirs === undefined || theirs === "" ? pythonDir : `${pythonDir}:${theirs}`,
   };
 };
+
+/**
+ * Exactly what was granted, whatever the service's variables ask for. Empty: frameworks see no device at all. Numbers are
+ * those of the machine's own tools, not of the driver's guess at which device is the fastest.
+ */
+const visibleDevices = (devices: LaunchSpec["devices"]): Record<string, string> =>
+  devices === undefined ? {} : { CUDA_DEVICE_ORDER: "PCI_BUS_ID", CUDA_VISIBLE_DEVICES: devices.join(",") };

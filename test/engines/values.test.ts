@@ -65,7 +65,7 @@ class Service(Base):
     const envs = { CUDA_VISIBLE_DEVICES: "0" };
     const given = { engine, python, modelFile, files, envs, startTimeoutMs: 300_000 };
     const granted = ["GPU-00000000-0000-0000-0000-000000000000"];
-    const none = await startInstance(given);
+    const none = await startInstance({ ...given, devices: [] });
     const unknown = await startInstance({ ...given, devices: granted });
     await Promise.all([none.ready(), unknown.ready()]);
     expect((await none.predict({})).json(), none.log()).toEqual({ granted: "", seen: 0 });

@@ -62,7 +62,7 @@ export const renderUserCodePage = (): string =>
     "| a user per service (`MODELPORT_SERVICE_USERS`), no groups, no capabilities | the platform runs as root | the platform's own user |",
     "| its package can only be read; its own directory (`HOME`, `TMPDIR`) is the only place of the platform it can write | with own users | files of the package are marked read-only, which their owner can undo |",
     "| the data directory, secrets, other services' directories and processes out of sight | with own users | – |",
-    "| no accelerator but those granted to it, today none: `CUDA_VISIBLE_DEVICES`, which the service's variables cannot change | everywhere; code that sets it anew is not held | – |",
+    "| the accelerators of `MODELPORT_DEVICES` and no other, where that is set: `CUDA_VISIBLE_DEVICES`, which the service's variables then cannot change | everywhere; code that sets it anew is not held | – |",
     "| an environment of its own variables and a few of the system's; no descriptor but its output and its connection | everywhere | – |",
     "",
     "An instance whose interpreter, package or checkout the service's user cannot reach (below a closed home, say) runs as the",

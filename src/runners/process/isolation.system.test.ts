@@ -76,6 +76,7 @@ const open = async (): Promise<Runner> => {
     clock: systemClock,
     logger: pino({ level: "silent" }),
     hostEnv: { PATH: "/usr/bin:/bin" },
+    devices: null,
     serviceUsers: USERS,
   });
   return runner;

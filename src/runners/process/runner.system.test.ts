@@ -23,6 +23,7 @@ const open = (dataDir: string): Promise<Runner> =>
     clock: systemClock,
     logger: pino({ level: "silent" }),
     hostEnv: { PATH: "/usr/bin:/bin", SECRET_OF_THE_PLATFORM: "x" },
+    devices: null,
   });
 
 const group = (id: string, replicas: number, behaviour: string, startTimeoutMs = 30_000): GroupSpec => ({
@@ -278,6 +279,7 @@ describe("the process runner", () => {
       clock: systemClock,
       logger: pino({ level: "silent" }),
       hostEnv: {},
+      devices: null,
     });
     runner = broken;
     await runner.apply(group("g1", 1, "ready"));

@@ -36,6 +36,8 @@ export interface ProcessRunnerOptions {
   readonly logger: Logger;
   /** The platform's environment; instances get the few variables of it that programs cannot do without. */
   readonly hostEnv: Readonly<Record<string, string | undefined>>;
+  /** The accelerators instances may see; null: all. */
+  readonly devices: readonly string[] | null;
   /** Users that services' code runs as, one each; null or absent: it runs as the platform's. */
   readonly serviceUsers?: UserRange | null;
 }
@@ -183,6 +185,7 @@ const launchSpec = (
         value !== undefined && NATIVE_LIBRARIES.test(name) ? [[name, value]] : [],
       ),
     ),
+    ...(options.devices === null ? {} : { devices: options.devices }),
     workers: instance.workers,
     ...(instance.batching === undefined ? {} : { batching: instance.batching }),
     ...(instance.requestRule === undefined ? {} : { requestRule: instance.requestRule }),
