@@ -28,6 +28,8 @@ export interface ModelRequest {
   readonly template?: { readonly id: string; readonly mode: string | undefined } | undefined;
   /** One run of a training job: `V002`. */
   readonly run?: string | undefined;
+  /** Files and dependencies are taken when a service first starts the version. */
+  readonly dynamic?: boolean | undefined;
 }
 
 /** Asks for the import of what lies at `location`; it goes on in the platform. */
@@ -50,6 +52,7 @@ export const createModel = async (api: Api, wanted: ModelRequest): Promise<strin
             },
           }),
       ...(wanted.run === undefined ? {} : { source_job_version: wanted.run }),
+      ...(wanted.dynamic === true ? { dynamic_loading: true } : {}),
       ...(wanted.description === undefined ? {} : { description: wanted.description }),
     },
   });
@@ -137,6 +140,7 @@ interface ImportOptions {
   readonly template?: string;
   readonly mode?: string;
   readonly run?: string;
+  readonly dynamic?: boolean;
   readonly wait: boolean;
   readonly timeout?: number;
 }
@@ -200,6 +204,7 @@ const importModel = async (session: Session, options: ImportOptions, source: str
       description: options.description,
       template: options.template === undefined ? undefined : { id: options.template, mode: options.mode },
       run: options.run,
+      dynamic: options.dynamic,
     });
     if (!options.wait) {
       live.end();
@@ -247,6 +252,16 @@ const list = async (session: Session, options: { name?: string }): Promise<void>
   );
 };
 
+/** What runs it: a template stands for an engine, which its configuration names once it was checked. */
+const engineOf = ({ model_type: type, template, config }: ModelDetail): string => {
+  if (template === undefined || config === undefined || config === "") return type;
+  const { model_type: engine } = JSON.parse(config) as { model_type?: unknown };
+  return typeof engine === "string" ? engine : type;
+};
+
+const templateOf = ({ template_id: id, infer_format: mode }: NonNullable<ModelDetail["template"]>): string =>
+  mode === undefined || mode === "" ? id : `${id}, mode ${mode}`;
+
 const show = async (session: Session, _options: unknown, reference: string): Promise<void> => {
   const model = await findModel(await session.api(), reference);
   session.answer(model, () =>
@@ -255,9 +270,18 @@ const show = async (session: Session, _options: unknown, reference: string): Pro
         ["name", model.model_name],
         ["version", model.model_version],
         ["status", status(model.model_status, session.paint)],
-        ["engine", model.model_type],
+        ["engine", engineOf(model)],
+        ...(model.template === undefined ? [] : [["template", templateOf(model.template)] as const]),
         ["runtime", model.runtime || "-"],
         ["size", size(model.model_size)],
+        ...(model.dynamic_loading === true
+          ? [
+              [
+                "loading",
+                model.model_loaded === true ? "dynamic, loaded" : "dynamic, when a service first starts it",
+              ] as const,
+            ]
+          : []),
         ["source", model.source_location || "-"],
         ["description", model.description || "-"],
         ["created", when(model.create_at, session.io.clock.now())],
@@ -358,7 +382,8 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
     summary: "import a model package from a folder or from obs://",
     about:
       "Imports a model package: a folder that holds model/ (config.json, the model file, customize_service.py), on this " +
-      "machine or in objects. Follows the import until the version is published.",
+      "machine or in objects. In objects it may be what a training job left in its train_url as well: V001/model/, " +
+      "V002/model/ and so on. Follows the import until the version is published.",
     examples: [
       "model import ./iris",
       "model import ./iris --name iris --version 1.0.0",
@@ -374,6 +399,10 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
         .option("--template <id>", "use a model template; the package needs no config.json then")
         .option("--mode <id>", "the template's input and output mode, where it may be chosen")
         .option("--run <version>", "the run of a training job, such as V002 (default: its newest)")
+        .option(
+          "--dynamic",
+          "take files and dependencies when a service first starts it; files over 5 GB need this",
+        )
         .option("--wait", "wait until it is published (default)", true)
         .option("--no-wait", "return as soon as the platform has accepted it")
         .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan),

@@ -10,7 +10,8 @@ import type { EngineName, RequestForm } from "../core/engines.ts";
 import type { HealthAnswer } from "../core/launch.ts";
 import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
 import { EventStream, takesEvents } from "./event-stream.ts";
-import { malformedInput, plainError, refusedInput, wireAnswer } from "./answers.ts";
+import { malformedInput, plainError, refusedAnswer, refusedInput, wireAnswer } from "./answers.ts";
+import type { AnswerCheck } from "./answer-check.ts";
 import type { StepTimes } from "./measures.ts";
 import { readMultipart } from "./multipart.ts";
 import type { Multipart } from "./multipart.ts";
@@ -24,7 +25,9 @@ export interface FrontDeps {
   readonly clock: Clock;
   readonly timers: Timers;
   /** Null: requests are handed on whatever they hold. */
-  readonly check: RequestCheck | null;
+  readonly checkRequest: RequestCheck | null;
+  /** Null: so are answers. */
+  readonly checkAnswer: AnswerCheck | null;
   /** Writes a line to the instance's log. */
   readonly log: (text: string) => void;
 }
@@ -158,10 +161,10 @@ export class Front {
         const { status, body: text } = malformedInput();
         return refuse(req, res, status, text);
       }
-      const problems = this.#deps.check?.(contentType, body, form) ?? [];
+      const problems = this.#deps.checkRequest?.({ contentType, query, body, form }) ?? [];
       if (problems.length > 0) {
         const { status, body: text } = refusedInput(this.#options.engine, problems);
-        return refuse(req, res, status, text.toString());
+        return refuse(req, res, status, text);
       }
       callerGone = this.#deps.pool.submit(
         {
@@ -206,7 +209,11 @@ export class Front {
   #answer(res: ServerResponse, outcome: JobOutcome, timing: JobTiming, events: EventStream | null): void {
     if (res.destroyed) return;
     if (events !== null && outcome.kind === "answer" && outcome.items !== undefined) return events.end();
-    const { status, body } = wireAnswer(outcome, this.#options.errorInfo, this.#options.engine);
+    const problems = outcome.kind === "answer" ? (this.#deps.checkAnswer?.(outcome.body) ?? []) : [];
+    const { status, body } =
+      problems.length > 0
+        ? refusedAnswer(this.#options.engine, problems)
+        : wireAnswer(outcome, this.#options.errorInfo, this.#options.engine);
     if (events?.hasBegun === true) return events.fail(body);
     if (this.#draining) res.setHeader("Connection", "close");
     res.writeHead(status, {

@@ -3,6 +3,7 @@
  * (SQLite) and reconciler on a fake clock and a fake runner. `play` does one thing that can happen and then looks whether
  * everything that must always be true still is; what must be true of single writes is looked at as they are made.
  */
+import { NO_VALIDATION } from "../../src/core/api-rule.ts";
 import { NO_BATCHING } from "../../src/core/batching.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -447,11 +448,12 @@ export class ServiceMachine {
       clock: this.clock,
       logger,
       environments: { python: () => Promise.resolve(this.#environment ? "/python" : null) },
+      load: () => null,
       packages: { directory: (digest) => `/packages/${digest}` },
       settings: {
         workersPerInstance: 1,
         batching: NO_BATCHING,
-        validateRequests: "off",
+        validation: NO_VALIDATION,
         predictTimeoutMs: 1000,
         startTimeoutMs: 1_200_000,
         drainTimeoutMs: 1000,

@@ -3,7 +3,7 @@
  * specifications), all of them at once, and JSON-patches over the answered form (contracts/modelarts.md §2.1, §2.6).
  */
 import { NO_BATCHING, readBatching } from "../../core/batching.ts";
-import { readValidation, requestRule } from "../../core/request-rule.ts";
+import { NO_VALIDATION, checksWithoutSchema, readValidation } from "../../core/api-rule.ts";
 import type { AppError, Problem } from "../../core/errors.ts";
 import { fail } from "../../core/errors.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
@@ -81,18 +81,11 @@ const settingFindings = (
   published: Published | null,
 ): readonly Finding[] => {
   const envs = entry.envs ?? {};
-  const { validation, problems } = readValidation(envs, "off");
-  const hasNoRule = validation === "on" && published !== null && requestRule(published.config) === null;
-  const nothingToCheck: Problem = {
-    path: "envs.MODELPORT_VALIDATE_REQUESTS",
-    message:
-      "asks for requests to be checked, but config.json of the AI application has no JSON Schema for them",
-    fix: "Describe them in apis[0].request.data of config.json, or leave the variable out",
-  };
+  const { validation, problems } = readValidation(envs, NO_VALIDATION);
   return [
     ...readBatching(envs, NO_BATCHING).problems,
     ...problems,
-    ...(hasNoRule ? [nothingToCheck] : []),
+    ...(published === null ? [] : checksWithoutSchema(published.config, validation)),
   ].map(({ path: name, message, fix }) => ({
     path: `${path}.${name}`,
     error: () =>
