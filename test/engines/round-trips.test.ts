@@ -7,35 +7,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import { readConfig } from "../../src/config.ts";
+import { afterAll, afterEach, expect, it } from "vitest";
 import type { EngineName } from "../../src/core/engines.ts";
-import { openEnvironments } from "../../src/environments/open-environments.ts";
-import type { Environments } from "../../src/environments/environments.ts";
-import { systemClock } from "../../src/telemetry/clock.ts";
-import { createLogger } from "../../src/telemetry/logger.ts";
+import { engineEnvironment } from "../support/engine-environments.ts";
 import { removeInstances, startInstance } from "../support/instance.ts";
 
 const run = promisify(execFile);
-/** Kept for the next run: some gigabytes of downloads. */
-const CACHE = join(import.meta.dirname, "../../node_modules/.cache/modelport-test/engines");
 const scratch = mkdtempSync(join(tmpdir(), "modelport-engines-"));
-let environments: Environments;
 
-beforeAll(async () => {
-  const read = readConfig({ ...process.env, MODELPORT_DATA: scratch });
-  if (!read.ok) throw new Error(JSON.stringify(read.problems));
-  environments = await openEnvironments({
-    root: join(CACHE, "environments"),
-    tools: join(CACHE, "tools"),
-    machinePython: null,
-    environment: read.config.toolEnvironment,
-    fetchPython: false,
-    torchCpuIndex: false,
-    clock: systemClock,
-    logger: createLogger("test", "silent"),
-  });
-});
 afterEach(() => removeInstances());
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
@@ -267,35 +246,22 @@ const CASES: readonly Case[] = [
 it.for(CASES)(
   "$engine on runtime $runtime answers what it was trained for",
   async (one, { signal, skip }) => {
-    const built = await environments.ensure(
-      {
-        engine: one.engine,
-        runtime: one.runtime,
-        dependencies: [],
-        wheels: [],
-        code: { dir: scratch, files: [] },
-        strict: false,
-      },
-      () => {},
-      signal,
-    );
-    if (built.kind === "refused") throw new Error(`${built.message}\n${built.logTail}`);
-    const standIn = built.warnings.find((warning) => warning.includes("stands in"));
-    if (standIn !== undefined) return skip(standIn);
+    const { python, standIn } = await engineEnvironment(one.engine, one.runtime, signal);
+    if (standIn !== null) return skip(standIn);
     const dir = mkdtempSync(join(scratch, "package-"));
     const model = join(dir, "model");
     mkdirSync(model);
     const options = { cwd: model, maxBuffer: 2 ** 26, env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "2" } };
     const [module, version] = one.release;
     const ask = `import ${module}; print(${module}.__version__)`;
-    const { stdout } = await run(built.python, ["-W", "ignore", "-c", ask], options);
+    const { stdout } = await run(python, ["-W", "ignore", "-c", ask], options);
     expect(stdout.trim().split("\n").at(-1)).toBe(version);
     writeFileSync(join(dir, "train.py"), one.train);
-    await run(built.python, ["-W", "ignore", join(dir, "train.py")], options);
+    await run(python, ["-W", "ignore", join(dir, "train.py")], options);
     if (one.service !== undefined) writeFileSync(join(model, "customize_service.py"), one.service);
     const instance = await startInstance({
       engine: one.engine,
-      python: built.python,
+      python,
       packageDir: model,
       modelFile: one.modelFile,
       startTimeoutMs: 300_000,
