@@ -107,7 +107,7 @@ export const importModel = async (
     model_name: name,
     model_version: version,
     model_type: "Scikit_Learn",
-    source_location,
+    ...("template" in more ? {} : { source_location }),
     ...more,
   });
   if (created.status !== 200)

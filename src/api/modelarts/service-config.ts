@@ -47,6 +47,12 @@ interface Finding {
   readonly error: (problems: readonly Problem[]) => AppError;
 }
 
+/** One that has no code of its own. */
+const argumentFinding = (problem: Problem): Finding => ({
+  path: problem.path,
+  error: (problems) => argumentInvalid(problems.length > 0 ? problems : [problem]),
+});
+
 const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
   const name = entry.specification;
   if (!SPECIFICATION_NAMES.includes(name)) {
@@ -61,17 +67,13 @@ const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
   if (name !== CUSTOM_SPECIFICATION) return [];
   return (["cpu", "memory"] as const)
     .filter((member) => entry.custom_spec?.[member] === undefined)
-    .map((member) => ({
-      path: `${path}.custom_spec.${member}`,
-      error: () =>
-        argumentInvalid([
-          {
-            path: `${path}.custom_spec.${member}`,
-            message: `The field [${path}.custom_spec.${member}] is required and cannot be empty.`,
-            fix: "Add it, or name another specification.",
-          },
-        ]),
-    }));
+    .map((member) =>
+      argumentFinding({
+        path: `${path}.custom_spec.${member}`,
+        message: `The field [${path}.custom_spec.${member}] is required and cannot be empty.`,
+        fix: "Add it, or name another specification.",
+      }),
+    );
 };
 
 /** What a service's variables say to the platform itself: wrong values would be ignored, silently. */
@@ -86,11 +88,9 @@ const settingFindings = (
     ...readBatching(envs, NO_BATCHING).problems,
     ...problems,
     ...(published === null ? [] : checksWithoutSchema(published.config, validation)),
-  ].map(({ path: name, message, fix }) => ({
-    path: `${path}.${name}`,
-    error: () =>
-      argumentInvalid([{ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }]),
-  }));
+  ].map(({ path: name, message, fix }) =>
+    argumentFinding({ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }),
+  );
 };
 
 const modelFindings = async (
@@ -141,8 +141,8 @@ export const resolveConfig = async (
   const [first] = findings;
   if (first !== undefined) {
     const problems = findings.map(({ path, error }) => {
-      const { message, hint } = error([]);
-      return { path, message, fix: hint ?? "Correct it." };
+      const { message, hint, problems: own } = error([]);
+      return own[0] ?? { path, message, fix: hint ?? "Correct it." };
     });
     throw first.error(problems);
   }
