@@ -12,7 +12,9 @@ import type { Live } from "./live.ts";
 import { findModel, nextVersion, versionsOf } from "./names.ts";
 import { isObsAddress, listObjects, objectPath, parseObsAddress } from "./obs-address.ts";
 import { packageLocation, scanPackage, uploadPackage } from "./package-upload.ts";
+import type { Problem } from "../core/errors.ts";
 import type { ObsLocation } from "../core/obs-location.ts";
+import { TEMPLATE_INPUT, chooseTemplate } from "../core/templates.ts";
 import type { Session } from "./session.ts";
 import { readAll } from "./transport.ts";
 
@@ -47,7 +49,7 @@ export const createModel = async (api: Api, wanted: ModelRequest): Promise<strin
             model_type: "Template",
             template: {
               template_id: wanted.template.id,
-              template_inputs: [{ input: wanted.location, input_id: "model" }],
+              template_inputs: [{ input: wanted.location, input_id: TEMPLATE_INPUT }],
               ...(wanted.template.mode === undefined ? {} : { infer_format: wanted.template.mode }),
             },
           }),
@@ -133,6 +135,25 @@ const remoteModelType = async (
   );
 };
 
+/** Before the upload: what the platform will refuse need not be sent first. */
+const demandTemplate = (id: string, mode: string | undefined): void => {
+  const choice = chooseTemplate({
+    template_id: id,
+    template_inputs: [{ input: "", input_id: TEMPLATE_INPUT }],
+    infer_format: mode,
+  });
+  if (choice.ok) return;
+  const named = ({ path, ...rest }: Problem): Problem => ({ path: OPTION_OF[path] ?? path, ...rest });
+  throw new CliError("usage", "The template cannot be used like this.", {
+    problems: choice.problems.map(named),
+    next: "`modelport model templates` lists templates and modes.",
+  });
+};
+const OPTION_OF: Readonly<Record<string, string>> = {
+  "template.template_id": "--template",
+  "template.infer_format": "--mode",
+};
+
 interface ImportOptions {
   readonly name?: string;
   readonly version?: string;
@@ -154,6 +175,7 @@ const importModel = async (session: Session, options: ImportOptions, source: str
       "--run goes with the address of a training job's output.",
       "Name one such as obs://BUCKET/OUTPUT.",
     );
+  if (options.template !== undefined) demandTemplate(options.template, options.mode);
   const local = isRemote ? null : await scanPackage(source, { needsConfig: options.template === undefined });
   const api = await session.api();
   const folder =
@@ -334,7 +356,7 @@ const templates = async (session: Session, options: TemplateOptions): Promise<vo
           ]),
           session.columns,
           session.paint,
-        )}\nModes: ${found.infer_formats.map((mode) => mode.infer_format).join(", ")}\n`,
+        )}\nModes: ${found.infer_formats.map((mode) => mode.infer_format).join(", ")}\nUse one: modelport model import DIR --template TEMPLATE\n`,
   );
 };
 
@@ -396,7 +418,10 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
         .option("--name <name>", "name of the AI application (default: the folder's name)")
         .option("--version <version>", "version, such as 1.0.0 (default: the next after the newest)")
         .option("--description <text>", "a short description")
-        .option("--template <id>", "use a model template; the package needs no config.json then")
+        .option(
+          "--template <id>",
+          "use a model template (see `model templates`); the package needs no config.json then",
+        )
         .option("--mode <id>", "the template's input and output mode, where it may be chosen")
         .option("--run <version>", "the run of a training job, such as V002 (default: its newest)")
         .option(

@@ -12,6 +12,9 @@ import type { Answer } from "./platform.ts";
 /** Engines whose environments are small enough for `npm test`. */
 export const LIGHT_ENGINES: readonly EngineName[] = ["Scikit_Learn", "XGBoost", "Caffe"];
 
+/** How long an import of a heavy engine may take: its environment is some gigabytes, on whatever machine this is. */
+export const IMPORT_MS = 500_000;
+
 /** The files of an example's folder `model`. */
 export const exampleFiles = (example: string): Files => {
   const dir = join(REPO, "examples", example, "model");
@@ -69,7 +72,14 @@ export const testExamples = (engines: readonly EngineName[]): Platform => {
     "the example of %s (%s) is imported, deployed and answers its request",
     { timeout: 600_000 },
     async (model_type, example) => {
-      const model = await importModel(platform, example, "1.0.0", exampleFiles(example), { model_type });
+      const model = await importModel(
+        platform,
+        example,
+        "1.0.0",
+        exampleFiles(example),
+        { model_type },
+        IMPORT_MS,
+      );
       expect(model.status, model.events.map((event) => event.event_info).join("\n")).toBe("published");
       const service = await deploy(platform, example, [entry(model.id)]);
       const { got, wanted } = await callExample(platform, service, example);

@@ -22,12 +22,6 @@ export interface RoundTrip extends TinyModel {
   readonly release: readonly [module: string, version: string];
 }
 
-/** Trains a model into `folder`. */
-export const train = async (python: string, { train: code }: TinyModel, folder: string): Promise<void> => {
-  const options = { cwd: folder, maxBuffer: 2 ** 26, env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "2" } };
-  await run(python, ["-W", "ignore", "-c", code], options);
-};
-
 /** One test for each; skipped where the runtime's own interpreter or release is not on this machine. */
 export const testRoundTrips = (cases: readonly RoundTrip[]): void => {
   const scratch = mkdtempSync(join(tmpdir(), "modelport-engines-"));
@@ -42,11 +36,16 @@ export const testRoundTrips = (cases: readonly RoundTrip[]): void => {
       if (standIn !== null) return skip(standIn);
       const model = join(mkdtempSync(join(scratch, "package-")), "model");
       mkdirSync(model);
+      const options = {
+        cwd: model,
+        maxBuffer: 2 ** 26,
+        env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "2" },
+      };
       const [module, version] = one.release;
       const ask = `import ${module}; print(${module}.__version__)`;
-      const { stdout } = await run(python, ["-W", "ignore", "-c", ask], { cwd: model });
+      const { stdout } = await run(python, ["-W", "ignore", "-c", ask], options);
       expect(stdout.trim().split("\n").at(-1)).toBe(version);
-      await train(python, one, model);
+      await run(python, ["-W", "ignore", "-c", one.train], options);
       if (one.service !== undefined) writeFileSync(join(model, "customize_service.py"), one.service);
       const instance = await startInstance({
         engine: one.engine,

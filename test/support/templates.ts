@@ -1,5 +1,6 @@
 /** Model templates in tests: a package without config.json imported by one, through the API. */
 import { expect } from "vitest";
+import { IMPORT_MS } from "./examples.ts";
 import { importModel, upload } from "./packages.ts";
 import type { Files } from "./packages.ts";
 import type { Platform } from "./platform.ts";
@@ -34,6 +35,7 @@ export const importByTemplate = async (
         ...(mode === undefined ? {} : { infer_format: mode }),
       },
     },
+    IMPORT_MS,
   );
   const events = model.events.map(({ event_info: info }) => info).join("\n");
   expect(model.status, events).toBe("published");
