@@ -1,8 +1,9 @@
 import { defineConfig } from "vitest/config";
 
-// Two projects: `unit` is what every commit runs (no network, no Python packages, seconds);
-// `system` starts real processes, databases and Python environments, one file at a time; `engines` does so with the heavy
-// frameworks (TensorFlow, PyTorch, Spark, MXNet, MindSpore), gigabytes of downloads that `npm test` leaves out.
+// Three projects: `unit` is what every commit runs (no network, no Python packages, seconds);
+// `system` starts real processes, databases and Python environments, one file at a time, with the light engines
+// (scikit-learn, XGBoost, Caffe); `engines` does so with the heavy ones (TensorFlow, PyTorch, Spark, MXNet, MindSpore),
+// gigabytes of downloads that `npm test` leaves out.
 export default defineConfig({
   test: {
     projects: [
@@ -19,7 +20,11 @@ export default defineConfig({
       {
         test: {
           name: "system",
-          include: ["src/**/*.system.test.ts", "test/{integration,e2e,faults,fuzz,stories}/**/*.test.ts"],
+          include: [
+            "src/**/*.system.test.ts",
+            "test/{e2e,faults,fuzz,stories}/**/*.test.ts",
+            "test/engines/light/**/*.test.ts",
+          ],
           pool: "forks",
           maxWorkers: 1,
           fileParallelism: false,
@@ -30,7 +35,7 @@ export default defineConfig({
       {
         test: {
           name: "engines",
-          include: ["test/engines/**/*.test.ts"],
+          include: ["test/engines/*.test.ts"],
           pool: "forks",
           maxWorkers: 1,
           fileParallelism: false,

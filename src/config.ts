@@ -7,8 +7,8 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { BATCHING_MODES, BATCH_DELAY_MS_MAX, BATCH_SIZE_MAX } from "./core/batching.ts";
 import type { Batching } from "./core/batching.ts";
-import { VALIDATION_MODES } from "./core/request-rule.ts";
-import type { ValidationMode } from "./core/request-rule.ts";
+import { ANSWER_VALIDATIONS, REQUEST_VALIDATIONS } from "./core/api-rule.ts";
+import type { Validation } from "./core/api-rule.ts";
 import type { Problem } from "./core/errors.ts";
 import { readTracingSettings } from "./core/tracing.ts";
 import type { TracingSettings } from "./core/tracing.ts";
@@ -84,8 +84,9 @@ const schema = z.object({
   MODELPORT_BATCHING: z.enum(BATCHING_MODES).default("auto"),
   MODELPORT_BATCHING_MAX_SIZE: integer(1, BATCH_SIZE_MAX, 64),
   MODELPORT_BATCHING_MAX_DELAY_MS: integer(0, BATCH_DELAY_MS_MAX, 20),
-  /** Whether requests are held to the JSON Schema of `apis` in config.json; a service's variable of the same name goes before it. */
-  MODELPORT_VALIDATE_REQUESTS: z.enum(VALIDATION_MODES).default("off"),
+  /** Whether requests and answers are held to the JSON Schema of `apis` in config.json; a service's `envs` go before these. */
+  MODELPORT_VALIDATE_REQUESTS: z.enum(REQUEST_VALIDATIONS).default("off"),
+  MODELPORT_VALIDATE_ANSWERS: z.enum(ANSWER_VALIDATIONS).default("off"),
   /** Threads of the gateway that share its port: more than one where one processor cannot carry the traffic. */
   MODELPORT_GATEWAY_THREADS: integer(1, 64, 1),
   MODELPORT_BODY_BYTES_MAX: integer(1, 2 ** 31, 12 * 1024 * 1024),
@@ -127,7 +128,7 @@ export interface Config {
   readonly devices: readonly string[] | null;
   readonly workersPerInstance: number;
   readonly batching: Batching;
-  readonly validateRequests: ValidationMode;
+  readonly validation: Validation;
   readonly bodyBytesMax: number;
   readonly predictTimeoutMs: number;
   readonly instanceConcurrency: number;
@@ -258,7 +259,7 @@ export const readConfig = (
         maxSize: e.MODELPORT_BATCHING_MAX_SIZE,
         maxDelayMs: e.MODELPORT_BATCHING_MAX_DELAY_MS,
       },
-      validateRequests: e.MODELPORT_VALIDATE_REQUESTS,
+      validation: { requests: e.MODELPORT_VALIDATE_REQUESTS, answers: e.MODELPORT_VALIDATE_ANSWERS },
       bodyBytesMax: e.MODELPORT_BODY_BYTES_MAX,
       predictTimeoutMs: e.MODELPORT_PREDICT_TIMEOUT_MS,
       instanceConcurrency: e.MODELPORT_INSTANCE_CONCURRENCY,

@@ -183,6 +183,11 @@ export const startControl = async (
     logger,
     environments,
     packages,
+    load: (id, since) => {
+      const answer = importer.want(id, since);
+      if (answer.kind === "begin") importLoop.enqueue(id);
+      return answer.kind === "failed" ? answer.failure : null;
+    },
     settings: config,
   });
   const importLoop = createLoop<ModelId>({

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { CliError } from "./cli/failures.ts";
 import type { CommandOptions, PackageRun, RunEvent, ServeOptions } from "./cli/package-run.ts";
 import type { Config } from "./config.ts";
-import { readValidation, requestRule } from "./core/request-rule.ts";
+import { apiChecks, readValidation } from "./core/api-rule.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Problem } from "./core/errors.ts";
 import type { SharedEnvironments } from "./environments/environments.ts";
@@ -209,8 +209,6 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       const { package: found, python, release } = ready;
       onEvent({ kind: "step", text: "loading the model" });
       serial += 1;
-      const isChecked = readValidation(options.envs, config.validateRequests).validation === "on";
-      const rule = isChecked ? requestRule(found.config) : null;
       const instance = new Instance(
         { clock, mainPath: MAIN, env: config.hostEnvironment, onOutput },
         join(scratch, String(serial)),
@@ -227,7 +225,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
           ),
           ...(config.devices === null ? {} : { devices: config.devices }),
           workers: 1,
-          ...(rule === null ? {} : { requestRule: rule }),
+          ...apiChecks(found.config, readValidation(options.envs, config.validation).validation),
           predictTimeoutMs: config.predictTimeoutMs,
           startTimeoutMs: config.startTimeoutMs,
           drainTimeoutMs: config.drainTimeoutMs,

@@ -107,6 +107,42 @@ describe("POST /models", () => {
     expect((await create({ template })).body.problems).toMatchObject([{ path: "template" }]);
   });
 
+  test("names the mistakes of a template beside all others", async () => {
+    const answer = await create({
+      model_name: "a b",
+      model_type: "Template",
+      install_type: ["batch"],
+      template: {
+        template_id: "mxnet-py36",
+        template_inputs: [{ input: "obs://packages/iris", input_id: "folder" }],
+      },
+    });
+    expect([answer.status, answer.body.error_code]).toEqual([400, "ModelArts.0101"]);
+    expect(answer.body.problems.map(({ path }: { path: string }) => path)).toEqual([
+      "model_name",
+      "template.template_inputs[0].input_id",
+      "install_type",
+    ]);
+    expect(answer.body.problems[1]).toEqual({
+      path: "template.template_inputs[0].input_id",
+      message:
+        'The parameter [template.template_inputs[0].input_id] is "folder", which the template does not have.',
+      fix: 'use "model", the folder with the model\'s files.',
+    });
+  });
+
+  test("shows dynamic loading and the template as they were asked for", async () => {
+    const template = {
+      template_id: "caffe-cpu-py36",
+      template_inputs: [{ input: "obs://packages/iris", input_id: "model" }],
+    };
+    const made = await create({ model_type: "Template", template, dynamic_loading: "true" });
+    const shown = await world.call("GET", `${world.base}/models/${made.body.model_id}`);
+    expect(shown.body).toMatchObject({ template, dynamic_loading: true, model_loaded: false });
+    const wrong = await create({ dynamic_loading: "yes" });
+    expect(wrong.body.problems).toMatchObject([{ path: "dynamic_loading" }]);
+  });
+
   test("takes the newest run of a training job, or the one that is named", async () => {
     const put = (key: string) =>
       world.objects.put(world.first.project.id, { bucket: "packages", key }, Readable.from(["x"]), {

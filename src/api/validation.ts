@@ -38,7 +38,14 @@ const sized = (issue: Issue): string => {
 /** Zod's own words start with a capital ("Invalid input: …"); ours say what would be right, in lower case. */
 const own = (issue: Issue): string | null => (/^[A-Z]/.test(issue.message) ? null : issue.message);
 
+/** A problem that a rule of core found and a schema handed on. */
+const isProblem = (value: unknown): value is Problem =>
+  typeof value === "object" && value !== null && "path" in value && "message" in value && "fix" in value;
+
 const toProblem = (issue: Issue, prefix: readonly PropertyKey[]): Problem => {
+  const found: unknown = issue.code === "custom" ? issue.params?.["problem"] : undefined;
+  if (isProblem(found))
+    return { ...found, message: `The parameter [${found.path}] ${found.message}.`, fix: `${found.fix}.` };
   const path = pathText([...prefix, ...issue.path]);
   const field = path === "" ? "request body" : path;
   if (isMissing(issue)) {

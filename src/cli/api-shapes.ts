@@ -14,6 +14,11 @@ export interface ModelItem {
 export interface ModelDetail extends ModelItem {
   readonly source_location?: string;
   readonly runtime?: string;
+  /** The effective configuration as JSON text; empty before it was checked. */
+  readonly config?: string;
+  readonly template?: { readonly template_id: string; readonly infer_format?: string };
+  readonly dynamic_loading?: boolean;
+  readonly model_loaded?: boolean;
   readonly install_type?: readonly string[];
 }
 

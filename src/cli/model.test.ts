@@ -1,4 +1,5 @@
 /** Importing packages, as a user meets it. */
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CliHarness } from "../../test/support/cli-harness.ts";
@@ -50,6 +51,53 @@ describe("model import", () => {
       const { code, stderr } = await cli.run(["model", "import", join(cli.dir, "iris"), ...wrong]);
       expect([code, stderr.includes(`${wrong[1]} is not a`)]).toEqual([2, true]);
     }
+    expect(cli.server.objects.size).toBe(0);
+  });
+
+  test("asks for a template, its mode, a run and dynamic loading in the API's words, without a config.json", async () => {
+    rmSync(join(cli.dir, "iris", "model", "config.json"));
+    const by = ["--template", "caffe-cpu-py36", "--mode", "image_processing", "--dynamic", "--no-wait"];
+    expect((await cli.run(["model", "import", join(cli.dir, "iris"), ...by])).code).toBe(0);
+    await cli.run(["model", "import", "obs://jobs/out", ...by, "--run", "V002"]);
+    const created = cli.server.requests
+      .filter(({ method, path }) => method === "POST" && path.endsWith("/models"))
+      .map(({ body }) => json(body));
+    const asked = (input: string) => ({
+      model_type: "Template",
+      template: {
+        template_id: "caffe-cpu-py36",
+        template_inputs: [{ input, input_id: "model" }],
+        infer_format: "image_processing",
+      },
+      dynamic_loading: true,
+    });
+    expect(created).toEqual([
+      {
+        model_name: "iris",
+        model_version: "0.0.1",
+        ...asked("obs://modelport/packages/iris/0.0.1/"),
+      },
+      {
+        model_name: "out",
+        model_version: "0.0.1",
+        source_job_version: "V002",
+        ...asked("obs://jobs/out"),
+      },
+    ]);
+  });
+
+  test("names everything that is wrong with a template by its option, before anything is uploaded", async () => {
+    const wrong = ["--template", "caffe-py36", "--mode", "image"];
+    const { code, stdout } = await cli.run(["model", "import", join(cli.dir, "iris"), ...wrong, "--json"]);
+    expect([code, json(stdout)["error"]]).toEqual([
+      2,
+      expect.objectContaining({
+        problems: [
+          expect.objectContaining({ path: "--template", fix: expect.stringContaining("caffe-cpu-py36") }),
+          expect.objectContaining({ path: "--mode" }),
+        ],
+      }),
+    ]);
     expect(cli.server.objects.size).toBe(0);
   });
 

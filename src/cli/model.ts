@@ -12,7 +12,9 @@ import type { Live } from "./live.ts";
 import { findModel, nextVersion, versionsOf } from "./names.ts";
 import { isObsAddress, listObjects, objectPath, parseObsAddress } from "./obs-address.ts";
 import { packageLocation, scanPackage, uploadPackage } from "./package-upload.ts";
+import type { Problem } from "../core/errors.ts";
 import type { ObsLocation } from "../core/obs-location.ts";
+import { TEMPLATE_INPUT, chooseTemplate } from "../core/templates.ts";
 import type { Session } from "./session.ts";
 import { readAll } from "./transport.ts";
 
@@ -28,6 +30,8 @@ export interface ModelRequest {
   readonly template?: { readonly id: string; readonly mode: string | undefined } | undefined;
   /** One run of a training job: `V002`. */
   readonly run?: string | undefined;
+  /** Files and dependencies are taken when a service first starts the version. */
+  readonly dynamic?: boolean | undefined;
 }
 
 /** Asks for the import of what lies at `location`; it goes on in the platform. */
@@ -45,11 +49,12 @@ export const createModel = async (api: Api, wanted: ModelRequest): Promise<strin
             model_type: "Template",
             template: {
               template_id: wanted.template.id,
-              template_inputs: [{ input: wanted.location, input_id: "model" }],
+              template_inputs: [{ input: wanted.location, input_id: TEMPLATE_INPUT }],
               ...(wanted.template.mode === undefined ? {} : { infer_format: wanted.template.mode }),
             },
           }),
       ...(wanted.run === undefined ? {} : { source_job_version: wanted.run }),
+      ...(wanted.dynamic === true ? { dynamic_loading: true } : {}),
       ...(wanted.description === undefined ? {} : { description: wanted.description }),
     },
   });
@@ -130,6 +135,25 @@ const remoteModelType = async (
   );
 };
 
+/** Before the upload: what the platform will refuse need not be sent first. */
+const demandTemplate = (id: string, mode: string | undefined): void => {
+  const choice = chooseTemplate({
+    template_id: id,
+    template_inputs: [{ input: "", input_id: TEMPLATE_INPUT }],
+    infer_format: mode,
+  });
+  if (choice.ok) return;
+  const named = ({ path, ...rest }: Problem): Problem => ({ path: OPTION_OF[path] ?? path, ...rest });
+  throw new CliError("usage", "The template cannot be used like this.", {
+    problems: choice.problems.map(named),
+    next: "`modelport model templates` lists templates and modes.",
+  });
+};
+const OPTION_OF: Readonly<Record<string, string>> = {
+  "template.template_id": "--template",
+  "template.infer_format": "--mode",
+};
+
 interface ImportOptions {
   readonly name?: string;
   readonly version?: string;
@@ -137,6 +161,7 @@ interface ImportOptions {
   readonly template?: string;
   readonly mode?: string;
   readonly run?: string;
+  readonly dynamic?: boolean;
   readonly wait: boolean;
   readonly timeout?: number;
 }
@@ -150,6 +175,7 @@ const importModel = async (session: Session, options: ImportOptions, source: str
       "--run goes with the address of a training job's output.",
       "Name one such as obs://BUCKET/OUTPUT.",
     );
+  if (options.template !== undefined) demandTemplate(options.template, options.mode);
   const local = isRemote ? null : await scanPackage(source, { needsConfig: options.template === undefined });
   const api = await session.api();
   const folder =
@@ -200,6 +226,7 @@ const importModel = async (session: Session, options: ImportOptions, source: str
       description: options.description,
       template: options.template === undefined ? undefined : { id: options.template, mode: options.mode },
       run: options.run,
+      dynamic: options.dynamic,
     });
     if (!options.wait) {
       live.end();
@@ -247,6 +274,16 @@ const list = async (session: Session, options: { name?: string }): Promise<void>
   );
 };
 
+/** What runs it: a template stands for an engine, which its configuration names once it was checked. */
+const engineOf = ({ model_type: type, template, config }: ModelDetail): string => {
+  if (template === undefined || config === undefined || config === "") return type;
+  const { model_type: engine } = JSON.parse(config) as { model_type?: unknown };
+  return typeof engine === "string" ? engine : type;
+};
+
+const templateOf = ({ template_id: id, infer_format: mode }: NonNullable<ModelDetail["template"]>): string =>
+  mode === undefined || mode === "" ? id : `${id}, mode ${mode}`;
+
 const show = async (session: Session, _options: unknown, reference: string): Promise<void> => {
   const model = await findModel(await session.api(), reference);
   session.answer(model, () =>
@@ -255,9 +292,18 @@ const show = async (session: Session, _options: unknown, reference: string): Pro
         ["name", model.model_name],
         ["version", model.model_version],
         ["status", status(model.model_status, session.paint)],
-        ["engine", model.model_type],
+        ["engine", engineOf(model)],
+        ...(model.template === undefined ? [] : [["template", templateOf(model.template)] as const]),
         ["runtime", model.runtime || "-"],
         ["size", size(model.model_size)],
+        ...(model.dynamic_loading === true
+          ? [
+              [
+                "loading",
+                model.model_loaded === true ? "dynamic, loaded" : "dynamic, when a service first starts it",
+              ] as const,
+            ]
+          : []),
         ["source", model.source_location || "-"],
         ["description", model.description || "-"],
         ["created", when(model.create_at, session.io.clock.now())],
@@ -310,7 +356,7 @@ const templates = async (session: Session, options: TemplateOptions): Promise<vo
           ]),
           session.columns,
           session.paint,
-        )}\nModes: ${found.infer_formats.map((mode) => mode.infer_format).join(", ")}\n`,
+        )}\nModes: ${found.infer_formats.map((mode) => mode.infer_format).join(", ")}\nUse one: modelport model import DIR --template TEMPLATE\n`,
   );
 };
 
@@ -358,7 +404,8 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
     summary: "import a model package from a folder or from obs://",
     about:
       "Imports a model package: a folder that holds model/ (config.json, the model file, customize_service.py), on this " +
-      "machine or in objects. Follows the import until the version is published.",
+      "machine or in objects. In objects it may be what a training job left in its train_url as well: V001/model/, " +
+      "V002/model/ and so on. Follows the import until the version is published.",
     examples: [
       "model import ./iris",
       "model import ./iris --name iris --version 1.0.0",
@@ -371,9 +418,16 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
         .option("--name <name>", "name of the AI application (default: the folder's name)")
         .option("--version <version>", "version, such as 1.0.0 (default: the next after the newest)")
         .option("--description <text>", "a short description")
-        .option("--template <id>", "use a model template; the package needs no config.json then")
+        .option(
+          "--template <id>",
+          "use a model template (see `model templates`); the package needs no config.json then",
+        )
         .option("--mode <id>", "the template's input and output mode, where it may be chosen")
         .option("--run <version>", "the run of a training job, such as V002 (default: its newest)")
+        .option(
+          "--dynamic",
+          "take files and dependencies when a service first starts it; files over 5 GB need this",
+        )
         .option("--wait", "wait until it is published (default)", true)
         .option("--no-wait", "return as soon as the platform has accepted it")
         .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan),

@@ -50,7 +50,7 @@ const readModelType = async (model: string): Promise<string | undefined> => {
       "usage",
       `${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "error"}.`,
       {
-        next: "Every package has a model/config.json; docs/packages.md shows one.",
+        next: "Every package has a model/config.json (docs/packages.md shows one), or is imported with --template.",
         cause,
       },
     );

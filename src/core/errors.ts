@@ -176,7 +176,7 @@ export const CATALOGUE = {
   TEMPLATE_INVALID: def<Because>(
     400,
     "client",
-    (p) => `The model template is not used rightly: ${p.reason}.`,
+    (p) => `The model template cannot be used like this: ${p.reason}.`,
   ),
   ENCRYPTION_UNAVAILABLE: def<{ header: string }>(
     400,
@@ -189,10 +189,11 @@ export const CATALOGUE = {
     "config",
     (p) => `The model package has ${p.count} problem${p.count === 1 ? "" : "s"}.`,
   ),
-  PACKAGE_TOO_LARGE: def<{ what: string; limitGb: number }>(
+  PACKAGE_TOO_LARGE: def<{ what: string; limitGb: number; advice: string }>(
     400,
     "config",
     (p) => `Failed to import data because ${p.what} exceeds ${p.limitGb} GB.`,
+    (p) => p.advice,
   ),
   // --- services -----------------------------------------------------------------------------------------------
   SERVICE_NOT_FOUND: def<Named>(404, "route", (p) => `Service ${p.id} does not exist.`),

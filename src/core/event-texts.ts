@@ -41,6 +41,13 @@ export const modelEvents = {
   /** Several runs of a training job lay at the source. */
   trainingRunTaken: (location: string) =>
     normal(`The newest output of the training job was taken: ${location}.`),
+  /** With dynamic loading: what the import leaves for later, and that it was done. */
+  filesLeft: () =>
+    normal(
+      "Dynamic loading: model files and dependencies are taken when a service first starts the version.",
+    ),
+  loaded: () => normal("The model files and dependencies were loaded for a service."),
+  loadFailedBecause: (reason: string) => abnormal(because("Failed to load the model for a service.", reason)),
   /** A line of the build's log that says what it is at: `Downloading numpy (16.3MiB)`. */
   environmentProgress: (line: string) => normal(`Environment: ${line}`),
   environmentCreated: () => normal("The environment was created."),

@@ -1,8 +1,8 @@
 /**
  * The guide's built-in input and output modes (§4.2.3): what a prediction takes and gives, said once for all models that
  * share it. A mode stands for the `apis` of config.json. The schemas are those the guide prints; that a request must have
- * what its table names (`images`, `data.req_data`) is said in them as well, since it decides only where a service asks
- * for requests to be checked.
+ * what its table names (`images`, `data.req_data`) is said in them as well. They decide only where a service asks for its
+ * requests or answers to be checked.
  */
 export type IoModeId = "object_detection" | "image_processing" | "predictive_analysis" | "undefined";
 
@@ -54,7 +54,8 @@ export const IO_MODES: readonly IoMode[] = [
           type: "array",
           items: { type: "array", minItems: 4, maxItems: 4, items: { type: "number" } },
         },
-        detection_scores: { type: "array", items: { type: "string" } },
+        // A string in §4.2.3.1's schema, a number in its table, in §4.1.2's schema and in every sample.
+        detection_scores: { type: "array", items: { type: ["number", "string"] } },
       },
     }),
   },

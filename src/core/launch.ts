@@ -10,7 +10,7 @@
  *   SIGTERM     → no new connections, predictions in flight finish (at most drainTimeoutMs), exit 0
  */
 import type { InstanceCounters } from "./instance-counters.ts";
-import type { RequestRule } from "./request-rule.ts";
+import type { ApiChecks } from "./api-rule.ts";
 import type { Failure } from "./service.ts";
 import type { TracingSettings } from "./tracing.ts";
 import type { Batching, BatchingDecision } from "./batching.ts";
@@ -28,7 +28,7 @@ export interface Confinement {
   readonly memoryMb: number | null;
 }
 
-export interface LaunchSpec {
+export interface LaunchSpec extends ApiChecks {
   readonly instanceId: string;
   readonly engine: EngineName;
   readonly modelName: string;
@@ -48,8 +48,6 @@ export interface LaunchSpec {
   readonly workers: number;
   /** How requests that wait together are joined; see modelserver/pool.ts. Absent: they are not. */
   readonly batching?: Batching;
-  /** What requests are held to before user code sees them. Absent: to nothing. */
-  readonly requestRule?: RequestRule;
   readonly predictTimeoutMs: number;
   readonly startTimeoutMs: number;
   readonly drainTimeoutMs: number;

@@ -27,7 +27,11 @@ export const LIMITS = {
   initialConfigBytes: limit(256 * 1024, "bytes", "`initial_config`"),
   cascadeDelete: limit(20, "count", "versions deleted by one call with `cascade=true`"),
   modelBytes: limit(20 * 1024 ** 3, "bytes", "files of an AI application imported from OBS, together"),
-  modelFileBytes: limit(5 * 1024 ** 3, "bytes", "one file of an AI application imported from OBS"),
+  modelFileBytes: limit(
+    5 * 1024 ** 3,
+    "bytes",
+    "one file of an AI application imported from OBS without dynamic loading",
+  ),
   modelFiles: limit(100_000, "count", "files of an AI application imported from OBS"),
   objectBytes: limit(20 * 1024 ** 3, "bytes", "one object of a bucket"),
   servicesPerProject: limit(20, "count", "real-time services of a project"),

@@ -192,6 +192,14 @@ const checkModelFile = (
   return "";
 };
 
+/** Whether the platform or the engine itself reads a file, and not only the package's own code. */
+export const isReadByEngine = (path: string, engine: EngineName, modelFile: string): boolean => {
+  if (path === "config.json" || path.endsWith(".py") || path.endsWith(".whl")) return true;
+  const rule = MODELS[engine];
+  if (rule.kind === "folder") return rule.needs.some(({ test }) => test.test(path));
+  return modelFile === "" ? rule.kind === "saved" : path === modelFile || path.startsWith(`${modelFile}/`);
+};
+
 /** Exactly one file of this name, at the root; `needed` false allows none. */
 const checkSingle = (
   files: readonly PackageFile[],
@@ -224,6 +232,8 @@ export const checkLayout = (
     readonly serviceElsewhere: boolean;
     /** True when the package must bring inference code whatever its engine (templates, guide §4.2.2). */
     readonly serviceNeeded?: boolean;
+    /** True: single files may be as large as all together (guide table 2-6, dynamic loading). */
+    readonly largeFiles?: boolean;
   } = { configElsewhere: false, serviceElsewhere: false },
 ): LayoutCheck => {
   const problems: Problem[] = [];
@@ -235,11 +245,12 @@ export const checkLayout = (
       message: `has ${(sizeBytes / GB).toFixed(1)} GB, more than 20 GB`,
       fix: "reduce the model",
     });
-  for (const file of files.filter(({ size }) => size > PACKAGE_LIMITS.fileBytes))
+  const fileBytesMax = options.largeFiles === true ? PACKAGE_LIMITS.totalBytes : PACKAGE_LIMITS.fileBytes;
+  for (const file of files.filter(({ size }) => size > fileBytesMax))
     problems.push({
       path: `model/${file.path}`,
-      message: `has ${(file.size / GB).toFixed(1)} GB, more than 5 GB`,
-      fix: "reduce the file",
+      message: `has ${(file.size / GB).toFixed(1)} GB, more than ${fileBytesMax / GB} GB`,
+      fix: options.largeFiles === true ? "reduce the file" : "reduce the file, or use dynamic loading",
     });
   if (files.length > PACKAGE_LIMITS.files)
     problems.push({

@@ -2,10 +2,30 @@ import { describe, expect, test } from "vitest";
 import { checkConfig } from "./config-json.ts";
 import { encryptedBy } from "./encrypted.ts";
 import { IO_MODES } from "./io-modes.ts";
-import { readValidation, requestRule } from "./request-rule.ts";
 import { TEMPLATES, chooseTemplate, templateConfig } from "./templates.ts";
 
 describe("templates", () => {
+  test("of the undefined mode are for real-time and edge services, and say so beside every other mistake", () => {
+    const request = {
+      template_id: "caffe-cpu-py36",
+      template_inputs: [{ input: "obs://b/model", input_id: "model" }],
+    };
+    expect(chooseTemplate(request)).toMatchObject({ ok: true, installTypes: ["real-time", "edge"] });
+    expect(chooseTemplate({ ...request, infer_format: "image_processing" })).toMatchObject({
+      installTypes: ["real-time", "batch", "edge"],
+    });
+    expect(chooseTemplate(request, ["real-time"])).toMatchObject({ installTypes: ["real-time"] });
+    expect(chooseTemplate(request, ["batch"])).toMatchObject({
+      kind: "install-type",
+      problems: [{ path: "install_type" }],
+    });
+    const twice = { ...request, template_inputs: [...request.template_inputs, ...request.template_inputs] };
+    expect(chooseTemplate(twice, ["batch"])).toMatchObject({
+      kind: "use",
+      problems: [{ path: "template.template_inputs[1].input_id" }, { path: "install_type" }],
+    });
+  });
+
   test("stand for a config.json without a single problem or warning, in every mode they allow", () => {
     expect(new Set(TEMPLATES.map(({ id }) => id)).size).toBe(12);
     for (const template of TEMPLATES)
@@ -31,42 +51,12 @@ describe("templates", () => {
     });
     expect(choice).toMatchObject({
       ok: false,
-      unknownId: true,
+      kind: "id",
       problems: [
         { path: "template.template_id" },
         { path: "template.template_inputs[0].input_id" },
         { path: "template.infer_format" },
       ],
-    });
-  });
-});
-
-describe("the rule for requests", () => {
-  const rule = (apis: unknown) => requestRule({ apis });
-
-  test("is what apis says, as an object or as its text", () => {
-    const schema = { type: "object" };
-    expect(rule([{ request: { "Content-type": "multipart/form-data", data: schema } }])).toEqual({
-      contentType: "multipart/form-data",
-      schema,
-    });
-    expect(rule([{ request: { data: JSON.stringify(schema) } }])).toEqual({
-      contentType: "application/json",
-      schema,
-    });
-  });
-
-  test("is none where apis has no schema", () => {
-    for (const apis of [undefined, [], [{}], [{ request: {} }], [{ request: { data: "text" } }], "x", [3]])
-      expect(rule(apis)).toBeNull();
-  });
-
-  test("applies where the service asks for it, else where the platform does", () => {
-    expect(readValidation({}, "on").validation).toBe("on");
-    expect(readValidation({ MODELPORT_VALIDATE_REQUESTS: "off" }, "on").validation).toBe("off");
-    expect(readValidation({ MODELPORT_VALIDATE_REQUESTS: "yes" }, "off")).toMatchObject({
-      validation: "off",
-      problems: [{ path: "envs.MODELPORT_VALIDATE_REQUESTS" }],
     });
   });
 });
@@ -79,4 +69,7 @@ test("files encrypted by common tools are recognised, others are not", () => {
   expect(by("")).toBeNull();
   expect(by("Salted")).toBeNull();
   expect(by("PK\u0003\u0004")).toBeNull();
+  expect(by("PK\u0003\u0004\u0014\u0000\u0000\u0008")).toBeNull();
+  expect(by("PK\u0003\u0004\u0014\u0000\u0009\u0008")).toBe("zip with a password");
+  expect(by("\u008c\u000d\u0004\u0009")).toBe("GPG");
 });

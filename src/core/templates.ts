@@ -6,6 +6,7 @@ import type { EngineName } from "./engines.ts";
 import type { Problem } from "./errors.ts";
 import { IO_MODES, ioModeNamed } from "./io-modes.ts";
 import type { IoMode, IoModeId } from "./io-modes.ts";
+import { INSTALL_TYPES } from "./model.ts";
 import { nearest } from "./nearest.ts";
 
 export interface Template {
@@ -79,6 +80,8 @@ export interface TemplateRequest {
   readonly infer_format?: string | undefined;
 }
 
+type InstallType = (typeof INSTALL_TYPES)[number];
+
 export type TemplateChoice =
   | {
       readonly ok: true;
@@ -86,8 +89,14 @@ export type TemplateChoice =
       readonly mode: IoMode;
       /** Where the package lies. */
       readonly location: string;
+      readonly installTypes: readonly InstallType[];
     }
-  | { readonly ok: false; readonly unknownId: boolean; readonly problems: readonly Problem[] };
+  | {
+      readonly ok: false;
+      /** The worst of the problems: there is no such template, it is used wrongly, or only the kinds of services are. */
+      readonly kind: "id" | "use" | "install-type";
+      readonly problems: readonly Problem[];
+    };
 
 const named = (what: string, text: string, known: readonly string[]): string => {
   const meant = nearest(text, known);
@@ -96,8 +105,17 @@ const named = (what: string, text: string, known: readonly string[]): string => 
     : `did you mean ${meant}? ${what}: ${known.join(", ")}`;
 };
 
-/** Finds the template and its mode, or tells everything that is wrong with the request. */
-export const chooseTemplate = (request: TemplateRequest): TemplateChoice => {
+/** A batch service could not know how to call a model of the undefined mode (guide §4.2.1). */
+const WITHOUT_BATCH: readonly InstallType[] = ["real-time", "edge"];
+
+/**
+ * Finds the template and its mode, or tells everything that is wrong with the request. `installTypes`: the kinds of services
+ * that were asked for; undefined: all that are possible.
+ */
+export const chooseTemplate = (
+  request: TemplateRequest,
+  installTypes?: readonly InstallType[],
+): TemplateChoice => {
   const problems: Problem[] = [];
   const ids = TEMPLATES.map(({ id }) => id);
   const template = TEMPLATES.find(({ id }) => id === request.template_id);
@@ -135,15 +153,26 @@ export const chooseTemplate = (request: TemplateRequest): TemplateChoice => {
       fix: "leave infer_format out, or use a general template",
     });
   const location = request.template_inputs.find(({ input_id: id }) => id === TEMPLATE_INPUT)?.input;
-  if (template === undefined || mode === null || location === undefined || problems.length > 0)
-    return { ok: false, unknownId: template === undefined, problems };
-  return { ok: true, template, mode, location };
+  const isUsedRightly = problems.length === 0;
+  const hasNoBatch = mode?.id === "undefined" && template !== undefined;
+  if (hasNoBatch && installTypes?.includes("batch") === true)
+    problems.push({
+      path: "install_type",
+      message: "has batch, which models of the undefined mode cannot be deployed as",
+      fix: "leave it out, or name another mode in template.infer_format",
+    });
+  if (template === undefined || mode === null || location === undefined || problems.length > 0) {
+    const kind = template === undefined ? "id" : isUsedRightly ? "install-type" : "use";
+    return { ok: false, kind, problems };
+  }
+  const possible: readonly InstallType[] = hasNoBatch ? WITHOUT_BATCH : INSTALL_TYPES;
+  return { ok: true, template, mode, location, installTypes: installTypes ?? possible };
 };
 
-/** The fields of config.json that a template stands for. */
+/** The fields of config.json that a template stands for. The undefined mode leaves `apis` to whoever describes them. */
 export const templateConfig = (template: Template, mode: IoMode): Readonly<Record<string, unknown>> => ({
   model_type: template.engine,
   model_algorithm: mode.algorithm,
   ...(template.runtime === null ? {} : { runtime: template.runtime }),
-  apis: mode.apis,
+  ...(mode.apis.length === 0 ? {} : { apis: mode.apis }),
 });

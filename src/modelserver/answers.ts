@@ -93,22 +93,41 @@ export const malformedInput = (): { readonly status: number; readonly body: stri
   body: JSON.stringify({ ...DEEP.texts.input, ...DEEP.body(null) }),
 });
 
-/**
- * The answer to a request that breaks the rules of the version's `apis`: the engine's own words for unusable input, always
- * 400, and every violation under `problems`.
- */
-export const refusedInput = (engine: EngineName, problems: readonly Problem[]): WireAnswer => {
+/** The answers to requests and by answers that break the JSON Schema of the version's `apis`; every violation under `problems`. */
+const broken = (
+  engine: EngineName,
+  status: number,
+  kind: Failed,
+  sentence: string,
+  problems: readonly Problem[],
+): { readonly status: number; readonly body: string } => {
   const dialect = requestForm(engine) === "raw" ? MACHINE : DEEP;
-  const [first] = problems;
-  const info =
-    first === undefined
-      ? ""
-      : `${first.path} ${first.message}; ${first.fix}${problems.length > 1 ? ` (and ${problems.length - 1} more)` : ""}.`;
   return {
-    status: 400,
-    body: JSON.stringify({ ...dialect.texts.input, ...dialect.body(info.trim()), problems }),
+    status,
+    body: JSON.stringify({ ...dialect.texts[kind], ...dialect.body(sentence), problems }),
   };
 };
+
+const firstOf = (problems: readonly Problem[]): string => {
+  const [first] = problems;
+  if (first === undefined) return "";
+  const rest = problems.length > 1 ? ` (and ${problems.length - 1} more)` : "";
+  return `${first.path} ${first.message}; ${first.fix}${rest}.`.trim();
+};
+
+/** The engine's own words for unusable input, always 400. */
+export const refusedInput = (engine: EngineName, problems: readonly Problem[]) =>
+  broken(engine, 400, "input", firstOf(problems), problems);
+
+/** User code answered, and not as it promised. */
+export const refusedAnswer = (engine: EngineName, problems: readonly Problem[]) =>
+  broken(
+    engine,
+    500,
+    "inference",
+    `The answer is not as apis of config.json says: ${firstOf(problems)}`,
+    problems,
+  );
 
 /** Answers that are not predictions: wrong path, wrong method, too large. */
 export const plainError = (msg: string, errorInfo: string): string =>

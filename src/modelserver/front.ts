@@ -10,7 +10,8 @@ import { dateLine, reasonOf } from "../http/answer-head.ts";
 import type { Exchange, ExchangeListener } from "../http/exchange.ts";
 import type { Span, SpanAttributes, Tracer } from "../telemetry/tracing.ts";
 import { EventStream, takesEvents } from "./event-stream.ts";
-import { malformedInput, plainError, refusedInput, wireAnswer } from "./answers.ts";
+import { malformedInput, plainError, refusedAnswer, refusedInput, wireAnswer } from "./answers.ts";
+import type { AnswerCheck } from "./answer-check.ts";
 import type { StepTimes } from "./measures.ts";
 import { readMultipart } from "./multipart.ts";
 import type { Multipart } from "./multipart.ts";
@@ -22,7 +23,9 @@ export interface FrontDeps {
   readonly tracer: Tracer;
   readonly clock: Clock;
   /** Null: requests are handed on whatever they hold. */
-  readonly check: RequestCheck | null;
+  readonly checkRequest: RequestCheck | null;
+  /** Null: so are answers. */
+  readonly checkAnswer: AnswerCheck | null;
   /** Writes a line to the instance's log. */
   readonly log: (text: string) => void;
 }
@@ -120,7 +123,7 @@ export class Front {
           this.#send(exchange, status, text);
           return null;
         }
-        const problems = this.#deps.check?.(contentType, body, form) ?? [];
+        const problems = this.#deps.checkRequest?.({ contentType, query, body, form }) ?? [];
         if (problems.length > 0) {
           const { status, body: text } = refusedInput(this.#options.engine, problems);
           this.#send(exchange, status, text);
@@ -166,7 +169,11 @@ export class Front {
 
   #answer(exchange: Exchange, outcome: JobOutcome, timing: JobTiming, events: EventStream | null): void {
     if (events !== null && outcome.kind === "answer" && outcome.items !== undefined) return events.end();
-    const { status, body } = wireAnswer(outcome, this.#options.errorInfo, this.#options.engine);
+    const problems = outcome.kind === "answer" ? (this.#deps.checkAnswer?.(outcome.body) ?? []) : [];
+    const { status, body } =
+      problems.length > 0
+        ? refusedAnswer(this.#options.engine, problems)
+        : wireAnswer(outcome, this.#options.errorInfo, this.#options.engine);
     if (events?.hasBegun === true) return events.fail(body);
     const steps = timing.steps === null ? "" : serverTiming(timing.steps);
     this.#send(

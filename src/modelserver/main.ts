@@ -15,7 +15,6 @@ import { Front } from "./front.ts";
 import type { FrontDeps } from "./front.ts";
 import { Pool } from "./pool.ts";
 import { PROTOCOL_VERSION } from "./protocol.ts";
-import type { RequestCheck } from "./request-check.ts";
 import { systemTimers } from "./timers.ts";
 import { confine } from "./confinement.ts";
 import { workerEnv } from "./worker-env.ts";
@@ -66,15 +65,17 @@ export const runModelserver = async (specPath: string): Promise<void> => {
       }),
     },
   );
-  const rule = await openCheck(spec);
-  if (rule.failure !== null) log(rule.failure.message);
+  const checks = await openChecks(spec, log);
+  const failure = "failure" in checks ? checks.failure : null;
+  if (failure !== null) log(failure.message);
   const front = new Front(
     {
       // An instance that cannot check what it was asked to check must not serve.
-      pool: rule.failure === null ? pool : failedPool(pool, rule.failure),
+      pool: failure === null ? pool : failedPool(pool, failure),
       tracer,
       clock: systemClock,
-      check: rule.check,
+      checkRequest: "failure" in checks ? null : checks.request,
+      checkAnswer: "failure" in checks ? null : checks.answer,
       log,
     },
     spec,
@@ -105,7 +106,7 @@ export const runModelserver = async (specPath: string): Promise<void> => {
     process.exit(1);
   });
 
-  if (rule.failure === null) pool.start();
+  if (failure === null) pool.start();
   await new Promise<void>((resolve, reject) => {
     door.server.once("error", reject);
     door.server.listen(0, spec.host, 1024, resolve);
@@ -116,20 +117,35 @@ export const runModelserver = async (specPath: string): Promise<void> => {
   writeAddress(spec.addressFile, { pid: process.pid, port: address.port });
 };
 
-type Check =
-  | { readonly check: RequestCheck | null; readonly failure: null }
-  | { readonly check: null; readonly failure: Failure };
+type Checks =
+  | { readonly request: FrontDeps["checkRequest"]; readonly answer: FrontDeps["checkAnswer"] }
+  | { readonly failure: Failure };
 
-/** Loads what checks requests only where a service wants them checked: an instance should listen soon. */
-const openCheck = async ({ requestRule, engine }: LaunchSpec): Promise<Check> => {
-  if (requestRule === undefined) return { check: null, failure: null };
-  const { compileRequestCheck } = await import("./request-check.ts");
+/** Loads what checks requests and answers only where a service wants that: an instance should listen soon. */
+const openChecks = async (
+  { requestRule, answerRule, engine }: LaunchSpec,
+  log: (text: string) => void,
+): Promise<Checks> => {
+  let side = "request";
   try {
-    return { check: compileRequestCheck(requestRule, engine), failure: null };
+    const request =
+      requestRule === undefined
+        ? null
+        : (await import("./request-check.ts")).compileRequestCheck(requestRule, engine);
+    side = "response";
+    const answer =
+      answerRule === undefined
+        ? null
+        : (await import("./answer-check.ts")).compileAnswerCheck(answerRule, { clock: systemClock, log });
+    return { request, answer };
   } catch (error) {
+    const [what, variable] =
+      side === "request"
+        ? ["Requests", "MODELPORT_VALIDATE_REQUESTS"]
+        : ["Answers", "MODELPORT_VALIDATE_ANSWERS"];
     const reason = error instanceof Error ? error.message : String(error);
-    const message = `Requests cannot be checked: apis[0].request.data of config.json is no JSON Schema: ${reason}.`;
-    return { check: null, failure: { reason: "request-schema", message } };
+    const message = `${what} cannot be checked: apis[0].${side}.data of config.json is no JSON Schema: ${reason}. Correct it in a new version, or set ${variable}=off.`;
+    return { failure: { reason: "api-schema", message } };
   }
 };
 

@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { FakeClock } from "../../test/support/clock.ts";
+import { apiChecks } from "../core/api-rule.ts";
+import type { ApiRule } from "../core/api-rule.ts";
 import { IO_MODES } from "../core/io-modes.ts";
-import { requestRule } from "../core/request-rule.ts";
-import type { RequestRule } from "../core/request-rule.ts";
+import { compileAnswerCheck } from "./answer-check.ts";
 import { readMultipart } from "./multipart.ts";
 import { compileRequestCheck } from "./request-check.ts";
 
@@ -36,18 +38,23 @@ const IRIS = {
   },
 };
 const json = (
-  schema: RequestRule["schema"],
+  schema: ApiRule["schema"],
   value: unknown,
   engine: "Scikit_Learn" | "PyTorch" = "Scikit_Learn",
+  query = "",
 ) =>
-  compileRequestCheck({ contentType: JSON_TYPE, schema }, engine)(
-    JSON_TYPE,
-    [Buffer.from(typeof value === "string" ? value : JSON.stringify(value))],
-    null,
-  );
+  compileRequestCheck(
+    { contentType: JSON_TYPE, schema },
+    engine,
+  )({
+    contentType: JSON_TYPE,
+    query,
+    body: [Buffer.from(typeof value === "string" ? value : JSON.stringify(value))],
+    form: null,
+  });
 const rows = (...req_data: unknown[]) => ({ data: { req_data } });
 
-const form = (schema: RequestRule["schema"], ...fields: readonly (readonly [string, string, string?])[]) => {
+const form = (schema: ApiRule["schema"], ...fields: readonly (readonly [string, string, string?])[]) => {
   const body = `${fields
     .map(
       ([name, value, file]) =>
@@ -57,7 +64,10 @@ const form = (schema: RequestRule["schema"], ...fields: readonly (readonly [stri
   const type = "multipart/form-data; boundary=b";
   const read = readMultipart(type, Buffer.from(body));
   if (read === null || !read.ok) throw new Error("not a form");
-  return compileRequestCheck({ contentType: "multipart/form-data", schema }, "PyTorch")(type, [], read);
+  return compileRequestCheck(
+    { contentType: "multipart/form-data", schema },
+    "PyTorch",
+  )({ contentType: type, query: "", body: [], form: read });
 };
 
 describe("a JSON body", () => {
@@ -100,14 +110,50 @@ describe("a JSON body", () => {
     const check = compileRequestCheck({ contentType: JSON_TYPE, schema: IRIS }, "Scikit_Learn");
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string()), (text) => {
-        expect(Array.isArray(check(JSON_TYPE, [Buffer.from(text)], null))).toBe(true);
+        expect(
+          Array.isArray(check({ contentType: JSON_TYPE, query: "", body: [Buffer.from(text)], form: null })),
+        ).toBe(true);
       }),
     );
   });
 
   test("is refused where the API takes a form", () => {
     const check = compileRequestCheck({ contentType: "multipart/form-data", schema: {} }, "PyTorch");
-    expect(check(JSON_TYPE, [Buffer.from("{}")], null)).toMatchObject([{ path: "Content-Type" }]);
+    expect(check({ contentType: JSON_TYPE, query: "", body: [Buffer.from("{}")], form: null })).toMatchObject(
+      [{ path: "Content-Type" }],
+    );
+  });
+});
+
+describe("query parameters", () => {
+  const TOP = { type: "object", properties: { top: { type: "string", minLength: 1 } }, required: ["top"] };
+
+  test("count as user code of a deep-learning engine gets them: beside the body, which goes before them", () => {
+    expect(json(TOP, {}, "PyTorch")).toMatchObject([{ path: "top" }]);
+    expect(json(TOP, {}, "PyTorch", "top=5")).toEqual([]);
+    expect(json(TOP, "", "PyTorch", "top=5")).toEqual([]);
+    expect(json(TOP, { top: "" }, "PyTorch", "top=5")).toMatchObject([{ path: "top" }]);
+    expect(json(TOP, {}, "Scikit_Learn", "top=5")).toMatchObject([{ path: "top" }]);
+  });
+});
+
+describe("schemas", () => {
+  test("may have the bounds of draft 4", () => {
+    const bounds = {
+      type: "number",
+      minimum: 0,
+      exclusiveMinimum: true,
+      maximum: 1,
+      exclusiveMaximum: false,
+    };
+    expect([json(bounds, 0), json(bounds, 1)].map((problems) => problems.length)).toEqual([1, 0]);
+  });
+
+  test("that refer to themselves make no request an error of ours", () => {
+    const tree = { type: "object", additionalProperties: { $ref: "#" } };
+    expect(json(tree, { a: { b: {} } })).toEqual([]);
+    const deep = `${'{"a":'.repeat(200_000)}{}${"}".repeat(200_000)}`;
+    expect(json(tree, deep)).toHaveLength(1);
   });
 });
 
@@ -124,6 +170,15 @@ describe("a form", () => {
     );
   });
 
+  test("keeps every part of a name whose schema is a list", () => {
+    const LIST = {
+      type: "object",
+      properties: { images: { type: "array", items: { type: "file" }, minItems: 2 } },
+    };
+    expect(form(LIST, ["images", "a", "a.jpg"], ["images", "b", "b.jpg"])).toEqual([]);
+    expect(form(LIST, ["images", "a", "a.jpg"])).toMatchObject([{ path: "images" }]);
+  });
+
   test("is told each field that is missing or of another kind", () => {
     expect(form(FILE, ["top", "many"])).toEqual([
       { path: "images", message: "is required", fix: "add it" },
@@ -136,18 +191,83 @@ describe("a form", () => {
   });
 });
 
-test("every built-in mode that has a schema can be checked, and takes what the guide sends it", () => {
-  for (const mode of IO_MODES) {
-    const rule = requestRule({ apis: mode.apis });
-    if (rule === null) expect(mode.id).toBe("undefined");
-    else if (rule.contentType === JSON_TYPE) {
-      expect(json(rule.schema, rows({ a: 1 }))).toEqual([]);
-      expect(json(rule.schema, {})).toMatchObject([{ path: "data" }]);
-    } else {
-      expect(form(rule.schema, ["images", "x", "a.jpg"])).toEqual([]);
-      expect(form(rule.schema, ["image", "x", "a.jpg"])).toMatchObject([{ path: "images" }]);
+describe("every built-in mode", () => {
+  const rulesOf = (mode: (typeof IO_MODES)[number]) =>
+    apiChecks({ apis: mode.apis }, { requests: "on", answers: "on" });
+
+  test("that has a schema can be checked, and takes what the guide sends it", () => {
+    for (const mode of IO_MODES) {
+      const rule = rulesOf(mode).requestRule;
+      if (rule === undefined) expect(mode.id).toBe("undefined");
+      else if (rule.contentType === JSON_TYPE) {
+        expect(json(rule.schema, rows({ a: 1 }))).toEqual([]);
+        expect(json(rule.schema, {})).toMatchObject([{ path: "data" }]);
+      } else {
+        expect(form(rule.schema, ["images", "x", "a.jpg"])).toEqual([]);
+        expect(form(rule.schema, ["image", "x", "a.jpg"])).toMatchObject([{ path: "images" }]);
+      }
     }
-  }
+  });
+
+  test("lets the answers pass that the guide prints for it", () => {
+    const answers: Readonly<Record<string, unknown>> = {
+      object_detection: {
+        detection_classes: ["face", "arm"],
+        detection_boxes: [
+          [33.6, 42.6, 104.5, 203.4],
+          [103.1, 92.8, 765.6, 945.7],
+        ],
+        detection_scores: [0.99, 0.73],
+      },
+      image_processing: { predicted_label: "flower", scores: [["rose", 0.99]] },
+      predictive_analysis: { data: { resp_data: [{ predict_result: 1 }] } },
+    };
+    for (const mode of IO_MODES) {
+      const rule = rulesOf(mode).answerRule;
+      if (rule === undefined) continue;
+      const check = compileAnswerCheck(rule, { clock: new FakeClock(), log: () => undefined });
+      expect(check(Buffer.from(JSON.stringify(answers[mode.id])))).toEqual([]);
+    }
+  });
+});
+
+describe("an answer", () => {
+  const SCHEMA = {
+    type: "object",
+    properties: { digits: { type: "array", items: [{ type: "number" }] }, score: { type: "number" } },
+    required: ["digits"],
+  };
+  const wrong = Buffer.from('{"digits": ["7", 1], "score": null}');
+  const rule = (refuses: boolean) => ({ contentType: JSON_TYPE, schema: SCHEMA, refuses }) as const;
+
+  test("that breaks the schema is refused with every violation, or only said in the log", () => {
+    const clock = new FakeClock();
+    const said: string[] = [];
+    const log = (text: string): number => said.push(text);
+    expect(compileAnswerCheck(rule(true), { clock, log })(wrong).map(({ path }) => path)).toEqual([
+      "digits[0]",
+      "score",
+    ]);
+    expect(compileAnswerCheck(rule(false), { clock, log })(wrong)).toEqual([]);
+    expect(said).toEqual(
+      Array.from(
+        { length: 2 },
+        () =>
+          'an answer is not as apis of config.json says: digits[0] is "7"; give number. score is null; give number.',
+      ),
+    );
+  });
+
+  test("does not fill the log when every one is wrong", async () => {
+    const clock = new FakeClock();
+    const said: string[] = [];
+    const check = compileAnswerCheck(rule(false), { clock, log: (text) => said.push(text) });
+    for (let n = 0; n < 50; n++) check(wrong);
+    expect(said).toHaveLength(1);
+    await clock.advance(10_000);
+    check(wrong);
+    expect(said[1]).toContain("and 49 answers since");
+  });
 });
 
 test("a schema that is none is refused with the reason", () => {

@@ -9,6 +9,8 @@ import { openObject } from "./object-file.ts";
 import type { ObjectLocation } from "./objects.ts";
 
 const GB = 1024 ** 3;
+const FILE_ADVICE =
+  "Reduce the file, or use dynamic loading (`dynamic_loading`, `modelport model import --dynamic`).";
 
 /**
  * What is in `into` when this throws is up to the caller to remove. Sizes are known before a file is copied, and a file
@@ -42,8 +44,9 @@ export const copyBelow = async (task: {
         throw fail("ARGUMENT_INVALID", { reason });
       }
       if (stored.sizeBytes > limits.maxFileBytes)
-        throw tooLarge(`the file ${found.key}`, limits.maxFileBytes);
-      if (bytes > limits.maxBytes) throw tooLarge(`obs://${at.bucket}/${prefix}`, limits.maxBytes);
+        throw tooLarge(`the file ${found.key}`, limits.maxFileBytes, FILE_ADVICE);
+      if (bytes > limits.maxBytes)
+        throw tooLarge(`obs://${at.bucket}/${prefix}`, limits.maxBytes, "Reduce the model.");
       const target = join(into, ...found.key.slice(prefix.length).split("/"));
       try {
         await mkdir(dirname(target), { recursive: true });
@@ -65,8 +68,8 @@ export const copyBelow = async (task: {
   return { files, bytes };
 };
 
-const tooLarge = (what: string, limitBytes: number): Error =>
-  fail("PACKAGE_TOO_LARGE", { what, limitGb: Number((limitBytes / GB).toPrecision(3)) });
+const tooLarge = (what: string, limitBytes: number, advice: string): Error =>
+  fail("PACKAGE_TOO_LARGE", { what, limitGb: Number((limitBytes / GB).toPrecision(3)), advice });
 
 const COLLISIONS = new Set(["EEXIST", "ENOTDIR", "EISDIR"]);
 

@@ -251,20 +251,27 @@ describe("an import", () => {
     },
   );
 
-  test("refuses files that were encrypted before they were uploaded, all of them by name", async () => {
+  test("refuses encrypted files that the engine reads, all of them by name, and only points out others", async () => {
     await upload("iris/model", {
       ...FILES,
       "iris.m": "Salted__12345678rest",
+      "own/deep/module.py": "-----BEGIN PGP MESSAGE-----",
       "own/key.txt": "-----BEGIN PGP MESSAGE-----",
     });
     const model = await create();
     await importer.pass(model.id, never);
     expect((await read(model)).status).toBe("failed");
-    const lines = (await history(model)).map(({ info }) => info);
+    const lines = (await history(model)).map(({ type, info }) => `${type}: ${info}`);
+    for (const [path, by] of [
+      ["iris.m", "openssl enc"],
+      ["own/deep/module.py", "PGP"],
+    ])
+      expect(lines).toContain(
+        `abnormal: model/${path} is encrypted (${by}); upload it decrypted: encrypted objects cannot be imported.`,
+      );
     expect(lines).toContain(
-      "model/iris.m is encrypted (openssl enc); upload it decrypted: encrypted objects cannot be imported.",
+      "warning: model/own/key.txt is encrypted (PGP); nothing but the package's own code can decrypt it",
     );
-    expect(lines.some((line) => line.startsWith("model/own/key.txt is encrypted (PGP)"))).toBe(true);
   });
 
   test("says which run of a training job was taken when the request named none", async () => {
@@ -278,6 +285,18 @@ describe("an import", () => {
     expect((await history(model)).map(({ info }) => info)).toContain(
       "The newest output of the training job was taken: obs://models/out/V002.",
     );
+  });
+
+  test("names no run of a training job as newest that the request chose", async () => {
+    await upload("out/V002/model", FILES);
+    for (const request of [
+      { source_location: "obs://models/out/V002/" },
+      { source_location: "obs://models/out", source_job_version: "V002" },
+    ]) {
+      const model = await create({ sourceLocation: "obs://models/out/V002", request });
+      await importer.pass(model.id, never);
+      expect((await history(model)).map(({ info }) => info).join()).not.toContain("newest");
+    }
   });
 
   test("does no work again for a known package", async () => {
@@ -452,6 +471,97 @@ describe("an import", () => {
   });
 });
 
+describe("dynamic loading", () => {
+  const request = { dynamic_loading: true };
+
+  test("checks the package where it lies, and takes it when a service wants to start it", async () => {
+    await upload("iris/model", FILES);
+    const model = await create({ request });
+    await importer.pass(model.id, never);
+    const before = await read(model);
+    expect([before.status, before.published?.packageDigest, before.published?.environmentKey]).toEqual([
+      "published",
+      null,
+      null,
+    ]);
+    expect(before.published).toMatchObject({ engine: "Scikit_Learn", modelFile: "iris.m" });
+    expect(before.published?.sizeBytes).toBe(Object.values(FILES).join("").length);
+    expect([
+      requests.length,
+      runner.started.length,
+      (await packages.list(join(dir, "packages"))).length,
+    ]).toEqual([0, 0, 0]);
+    // Nobody wants it: a pass leaves it where it is.
+    await importer.pass(model.id, never);
+    expect((await read(model)).published?.packageDigest).toBeNull();
+
+    expect(importer.want(model.id, model.createdAt)).toEqual({ kind: "begin" });
+    expect(importer.want(model.id, model.createdAt)).toEqual({ kind: "underway" });
+    await importer.pass(model.id, never);
+    const { published } = await read(model);
+    const copy = packages.directory(published?.packageDigest ?? "");
+    expect(await readFile(join(copy, "iris.m"), "utf8")).toBe("model");
+    expect(published?.environmentKey).toBe("e".repeat(64));
+    // The service starts it; a trial would load the model twice.
+    expect(runner.started).toHaveLength(0);
+    expect((await history(model)).at(-1)?.info).toMatch(/^The model files and dependencies were loaded/);
+  });
+
+  test("refuses at once what is wrong, every problem with its path", async () => {
+    const { "iris.m": _model, ...rest } = FILES;
+    await upload("iris/model", { ...rest, "config.json": "{", "customize_service.py": "Salted__" });
+    const model = await create({ request });
+    await importer.pass(model.id, never);
+    expect((await read(model)).status).toBe("failed");
+    const lines = (await history(model)).map(({ info }) => info).join("\n");
+    for (const part of [
+      "config.json ",
+      "model holds no model file",
+      "model/customize_service.py is encrypted",
+    ])
+      expect(lines).toContain(part);
+  });
+
+  test("tells the service that waits why the files could not be taken, and tries again for the next", async () => {
+    await upload("iris/model", FILES);
+    const model = await create({ request });
+    await importer.pass(model.id, never);
+    await objects.delete(PROJECT, { bucket: "models", key: "iris/model/iris.m" });
+    importer.want(model.id, model.createdAt);
+    await importer.pass(model.id, never);
+    expect(importer.want(model.id, model.createdAt)).toMatchObject({
+      kind: "failed",
+      failure: { reason: "model-load", message: expect.stringContaining("holds no model file") },
+    });
+    expect((await history(model)).at(-1)).toMatchObject({ type: "abnormal" });
+    await upload("iris/model", FILES);
+    const later = (systemClock.now() + 1) as Model["createdAt"];
+    expect(importer.want(model.id, later)).toEqual({ kind: "begin" });
+    await importer.pass(model.id, never);
+    expect((await read(model)).published?.packageDigest).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test("lets one file be larger than 5 GB, which an import that copies refuses", async () => {
+    await upload("iris/model", FILES);
+    const real = objects;
+    const GB = 1024 ** 3;
+    objects = {
+      ...real,
+      list: async (...given) => {
+        const page = await real.list(...given);
+        const found = page.objects.map((info) =>
+          info.key.endsWith("iris.m") ? { ...info, sizeBytes: 6 * GB } : info,
+        );
+        return { ...page, objects: found };
+      },
+    };
+    await start();
+    const model = await create({ request });
+    await importer.pass(model.id, never);
+    expect((await read(model)).published?.sizeBytes).toBeGreaterThan(6 * GB);
+  });
+});
+
 describe("copies", () => {
   test("that no version uses are reclaimed, with their trials, after their grace", async () => {
     await upload("iris/model", FILES);
@@ -469,7 +579,9 @@ describe("copies", () => {
     await upload("iris/model", FILES);
     const first = await create();
     await importer.pass(first.id, never);
-    const { packageDigest = "", environmentKey = "" } = (await read(first)).published ?? {};
+    const { published } = await read(first);
+    const packageDigest = published?.packageDigest ?? "";
+    const environmentKey = published?.environmentKey ?? "";
     await packages.forgetTrials(new Set([environmentKey]));
     expect(await packages.wasTried(packageDigest, environmentKey)).toBe(true);
     await packages.forgetTrials(new Set());

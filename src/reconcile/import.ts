@@ -10,15 +10,19 @@ import { AppError, fail } from "../core/errors.ts";
 import type { Problem } from "../core/errors.ts";
 import { at, modelEvents, withDuration } from "../core/event-texts.ts";
 import type { EventText } from "../core/event-texts.ts";
-import type { ModelId } from "../core/ids.ts";
+import type { Instant, ModelId } from "../core/ids.ts";
+import { isDynamic } from "../core/model.ts";
 import type { Model, Published } from "../core/model.ts";
 import type { Environments } from "../environments/environments.ts";
 import type { Objects } from "../objects/objects.ts";
 import type { Runner } from "../runners/runner.ts";
 import type { Store } from "../store/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { checkPackage, fetchPackage } from "./import-fetch.ts";
+import type { Failure } from "../core/service.ts";
+import { checkPackage, completePackage, fetchPackage, lookAtPackage } from "./import-fetch.ts";
 import type { CheckedPackage } from "./import-fetch.ts";
+import { folderSource } from "./package-source.ts";
+import type { PackageSource } from "./package-source.ts";
 import type { Packages } from "./packages.ts";
 import type { Pass } from "./pass.ts";
 import { endTrial, tryStart } from "./trial.ts";
@@ -40,6 +44,15 @@ export interface ImporterDeps {
 
 export interface Importer {
   pass(id: ModelId, signal: AbortSignal): Promise<Pass>;
+  /**
+   * A service wants to start a version whose files were not taken yet: the next pass takes them. `begin`: that pass is to be
+   * queued. Once they could not be taken, after `since`, that is the answer; a later deployment tries again. Kept in memory
+   * only: each pass of the service asks anew.
+   */
+  want(
+    id: ModelId,
+    since: Instant,
+  ): { readonly kind: "begin" | "underway" } | { readonly kind: "failed"; readonly failure: Failure };
   /** Ends the pass that runs for a version which is not there any more; to be called when a version has changed. */
   reconsider(id: ModelId): Promise<void>;
   /** The package copies and environments that running passes rely on, and no version names yet. */
@@ -190,7 +203,31 @@ const tryOnce = async (
   notes.add(withDuration(modelEvents.trialSucceeded(), deps.clock.monotonicMs() - began));
 };
 
-const importPackage = async (
+/** Throws what is wrong with a package; its warnings become events. */
+const demandGood = async (model: Model, source: PackageSource, notes: Notes): Promise<CheckedPackage> => {
+  const verdict = await checkPackage(model, source);
+  const warnings = verdict.ok ? verdict.package.warnings : verdict.warnings;
+  for (const warning of warnings) notes.add(modelEvents.notice(sentence(warning)));
+  if (!verdict.ok) throw invalid(verdict.problems);
+  return verdict.package;
+};
+
+const publishedOf = (
+  { engine, files, layout, config }: CheckedPackage,
+  packageDigest: string | null,
+  environmentKey: string | null,
+): Published => ({
+  engine,
+  packageDigest,
+  sizeBytes: files.reduce((sum, file) => sum + file.size, 0),
+  modelFile: layout.modelFile,
+  hasCustomService: layout.hasCustomService,
+  environmentKey,
+  config,
+});
+
+/** Takes copy and environment of a version, and starts it once; with dynamic loading the service that waits does that. */
+const takePackage = async (
   deps: ImporterDeps,
   model: Model,
   notes: Notes,
@@ -202,33 +239,42 @@ const importPackage = async (
   try {
     const began = clock.monotonicMs();
     await fetchPackage(deps.objects, model, scratch, signal);
-    const run = /\/(V\d+)$/.exec(model.sourceLocation)?.[1];
-    if (run !== undefined && !JSON.stringify(model.request).includes(run))
-      notes.add(modelEvents.trainingRunTaken(model.sourceLocation));
     notes.add(withDuration(modelEvents.fileImported(), clock.monotonicMs() - began));
-    const verdict = await checkPackage(model, scratch, (folder) => packages.list(folder));
-    const warnings = verdict.ok ? verdict.package.warnings : verdict.warnings;
-    for (const warning of warnings) notes.add(modelEvents.notice(sentence(warning)));
-    if (!verdict.ok) throw invalid(verdict.problems);
-    const checked = verdict.package;
+    const source = folderSource(scratch, await packages.list(scratch));
+    const good = await demandGood(model, source, notes);
+    const checked = { ...good, files: await completePackage(good, scratch, (dir) => packages.list(dir)) };
     const { digest, dir } = await packages.keep(scratch, checked.files, signal);
     running.packageDigest = digest;
     notes.add(modelEvents.sizeCalculated());
     const environment = await buildEnvironment(deps, checked, dir, notes, signal);
     running.environmentKey = environment.key;
-    await tryOnce(deps, model, checked, { digest, dir, ...environment }, notes, signal);
-    return {
-      engine: checked.engine,
-      packageDigest: digest,
-      sizeBytes: checked.files.reduce((sum, file) => sum + file.size, 0),
-      modelFile: checked.layout.modelFile,
-      hasCustomService: checked.layout.hasCustomService,
-      environmentKey: environment.key,
-      config: checked.config,
-    };
+    if (!isDynamic(model.request))
+      await tryOnce(deps, model, checked, { digest, dir, ...environment }, notes, signal);
+    return publishedOf(checked, digest, environment.key);
   } finally {
     await packages.discard(scratch);
   }
+};
+
+/** Dynamic loading: checks the package where it lies and copies nothing. */
+const lookOnly = async (deps: ImporterDeps, model: Model, notes: Notes): Promise<Published> => {
+  const source = await lookAtPackage(deps.objects, model);
+  const checked = await demandGood(model, source, notes);
+  notes.add(modelEvents.sizeCalculated());
+  notes.add(modelEvents.filesLeft());
+  return publishedOf(checked, null, null);
+};
+
+/** Says which run of a training job was taken, when the request did not choose one. */
+const noteTrainingRun = ({ request, sourceLocation }: Model, notes: Notes): void => {
+  const run = /\/(V\d+)$/.exec(sourceLocation)?.[1];
+  const asked = JSON.stringify([
+    request["source_location"],
+    request["source_job_version"],
+    request["template"],
+  ]);
+  if (run !== undefined && !new RegExp(`\\b${run}\\b`).test(asked))
+    notes.add(modelEvents.trainingRunTaken(sourceLocation));
 };
 
 /** What the user did wrong, whichever way it was found; null for failures of ours. */
@@ -245,10 +291,20 @@ const asFailure = (error: unknown): ImportFailure | null => {
 
 export const createImporter = (deps: ImporterDeps): Importer => {
   const passes = new Map<ModelId, Running>();
+  const wanted = new Set<ModelId>();
+  const failures = new Map<ModelId, { readonly failure: Failure; readonly at: Instant }>();
   const held = (what: "packageDigest" | "environmentKey"): ReadonlySet<string> =>
     new Set([...passes.values()].flatMap((running) => running[what] ?? []));
 
   return {
+    want: (id, since) => {
+      const known = failures.get(id);
+      if (known !== undefined && known.at >= since) return { kind: "failed", failure: known.failure };
+      failures.delete(id);
+      if (wanted.has(id)) return { kind: "underway" };
+      wanted.add(id);
+      return { kind: "begin" };
+    },
     holding: () => ({ packages: held("packageDigest"), environments: held("environmentKey") }),
     reconsider: async (id) => {
       const running = passes.get(id);
@@ -262,12 +318,18 @@ export const createImporter = (deps: ImporterDeps): Importer => {
       const signal = AbortSignal.any([stopping, running.gone.signal]);
       try {
         const model = await store.models.byId(id);
-        if (model === null || model.status !== "publishing") {
-          // Deleted or finished while a process before this one was killed in the trial start.
-          await endTrial(deps.runner, id);
+        if (model?.status === "publishing") return await importModel(deps, model, running, signal);
+        if (model?.published?.packageDigest === null && wanted.has(id)) {
+          const failure = await loadModel(deps, model, running, signal);
+          wanted.delete(id);
+          if (failure !== null) failures.set(id, { failure, at: deps.clock.now() });
           return { kind: "done" };
         }
-        return await importModel(deps, model, running, signal);
+        wanted.delete(id);
+        if (model === null) failures.delete(id);
+        // Deleted or finished while a process before this one was killed in the trial start.
+        await endTrial(deps.runner, id);
+        return { kind: "done" };
       } catch (error) {
         stopping.throwIfAborted();
         if (!running.gone.signal.aborted) throw error;
@@ -290,7 +352,10 @@ const importModel = async (
   const began = clock.monotonicMs();
   const notes = createNotes(deps, model.id);
   try {
-    const published = await importPackage(deps, model, notes, running, signal);
+    noteTrainingRun(model, notes);
+    const published = isDynamic(model.request)
+      ? await lookOnly(deps, model, notes)
+      : await takePackage(deps, model, notes, running, signal);
     await notes.flush();
     const done = withDuration(modelEvents.imported(), clock.monotonicMs() - began);
     await store.models.finish(model.id, { published }, [at(done, clock.now())]);
@@ -309,5 +374,33 @@ const importModel = async (
     );
     deps.logger.info({ model: model.id, code: failure.error.code }, "import failed");
     return { kind: "terminal", error: failure.error };
+  }
+};
+
+/** Takes the files of a version for a service that waits; null once they are there, else why they are not. */
+const loadModel = async (
+  deps: ImporterDeps,
+  model: Model,
+  running: Running,
+  signal: AbortSignal,
+): Promise<Failure | null> => {
+  const { store, clock } = deps;
+  const began = clock.monotonicMs();
+  const notes = createNotes(deps, model.id);
+  try {
+    const published = await takePackage(deps, model, notes, running, signal);
+    await notes.flush();
+    const done = withDuration(modelEvents.loaded(), clock.monotonicMs() - began);
+    await store.models.loaded(model.id, published, [at(done, clock.now())]);
+    return null;
+  } catch (error) {
+    signal.throwIfAborted();
+    const failure = asFailure(error);
+    if (failure === null) throw error;
+    for (const event of [...failure.explained, modelEvents.loadFailedBecause(failure.message)])
+      notes.add(event);
+    await notes.flush();
+    deps.logger.info({ model: model.id, code: failure.error.code }, "loading for a service failed");
+    return { reason: "model-load", message: `The model could not be loaded: ${failure.message}` };
   }
 };

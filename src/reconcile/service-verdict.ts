@@ -17,6 +17,8 @@ export interface VerdictInput {
   /** The groups of the revision that serves; they are not announced as starting. */
   readonly unchanged: ReadonlySet<GroupId>;
   readonly plan: RolloutPlan;
+  /** Files of a version are being taken, so its instances cannot be started yet. */
+  readonly loading: boolean;
   readonly observed: ReadonlyMap<GroupId, GroupCounts>;
   /** What the history has said since the deployment began, or lately. */
   readonly said: readonly HistoryEvent[];
@@ -139,7 +141,7 @@ const phases = (input: VerdictInput): readonly EventText[] => {
   const started = input.wanted.entries.filter(
     (e) => !input.unchanged.has(e.groupId) && input.observed.has(e.groupId),
   );
-  if (started.length === 0) return [];
+  if (started.length === 0) return input.loading ? [serviceEvents.preparingEnvironment()] : [];
   return [
     serviceEvents.preparingEnvironment(),
     ...started.map((e) => serviceEvents.environmentPrepared(nameOf(e))),

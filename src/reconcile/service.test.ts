@@ -6,7 +6,9 @@ import pino from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FakeClock } from "../../test/support/clock.ts";
 import { openServiceControl } from "../../test/support/service-control.ts";
+import { sampleService } from "../../test/support/store-samples.ts";
 import type { DomainId, GroupId, InstanceId, ModelId, ProjectId, ServiceId, UserId } from "../core/ids.ts";
+import type { Published } from "../core/model.ts";
 import type { Failure, RevisionEntry, Service } from "../core/service.ts";
 import type { Behaviour, FakeRunner } from "../runners/fake.ts";
 import { createFakeRunner } from "../runners/fake.ts";
@@ -30,6 +32,7 @@ const openControl = (): ReturnType<typeof openServiceControl> =>
     clock,
     logger,
     python: (key) => (key === "gone" ? null : `/envs/${key}/bin/python`),
+    load: (model) => loads.get(model) ?? null,
   });
 
 let directory: string;
@@ -39,6 +42,7 @@ let runner: FakeRunner;
 let control: Awaited<ReturnType<typeof openServiceControl>>;
 /** What instances of a group do; READY when not named. */
 let behaviours: Map<string, Behaviour>;
+let loads: Map<ModelId, Failure>;
 let id: ServiceId;
 
 beforeEach(async () => {
@@ -50,6 +54,7 @@ beforeEach(async () => {
     logger,
   });
   behaviours = new Map();
+  loads = new Map();
   runner = createFakeRunner({ clock, logger, script: (group) => behaviours.get(group.id) ?? READY });
   control = await openControl();
   id = randomUUID() as ServiceId;
@@ -64,7 +69,18 @@ afterEach(async () => {
   expect(control.counted.failed).toBe(0);
 });
 
-const addModel = async (version: string, environmentKey = "env"): Promise<ModelId> => {
+const publishedWith = (environmentKey: string | null): Published => ({
+  engine: "Scikit_Learn",
+  packageDigest: environmentKey === null ? null : "digest",
+  sizeBytes: 1,
+  modelFile: "m.pkl",
+  hasCustomService: true,
+  environmentKey,
+  config: {},
+});
+
+/** `environmentKey` null: with dynamic loading, and not loaded yet. */
+const addModel = async (version: string, environmentKey: string | null = "env"): Promise<ModelId> => {
   const modelId = randomUUID() as ModelId;
   await store.models.create(
     {
@@ -87,21 +103,7 @@ const addModel = async (version: string, environmentKey = "env"): Promise<ModelI
     },
     { type: "normal", info: "import", occurredAt: clock.now() },
   );
-  await store.models.finish(
-    modelId,
-    {
-      published: {
-        engine: "Scikit_Learn",
-        packageDigest: "digest",
-        sizeBytes: 1,
-        modelFile: "m.pkl",
-        hasCustomService: true,
-        environmentKey,
-        config: {},
-      },
-    },
-    [],
-  );
+  await store.models.finish(modelId, { published: publishedWith(environmentKey) }, []);
   return modelId;
 };
 
@@ -125,33 +127,16 @@ const entry = async (group: string, patch: Partial<RevisionEntry> = {}): Promise
 const deploy = async (entries: readonly RevisionEntry[], patch: Partial<Service> = {}): Promise<void> => {
   const now = clock.now();
   await store.services.create(
-    {
+    sampleService({
       id,
       projectId: PROJECT,
-      domainId: "d".repeat(32) as DomainId,
-      ownerId: "e".repeat(32) as UserId,
-      workspaceId: "0",
       name: "svc",
-      description: "",
-      inferType: "real-time",
-      desired: "running",
-      revision: 1,
-      servingRevision: null,
-      generation: 1,
-      status: "deploying",
-      progress: 0,
-      errorMessage: null,
-      schedule: [],
-      dueAt: null,
-      additionalProperties: {},
       publishAt: now,
       updateAt: now,
       transitionAt: now,
       operationAt: now,
-      invocationTimes: 0,
-      failedTimes: 0,
       ...patch,
-    },
+    }),
     entries,
     [{ type: "normal", info: "The service starts to be deployed.", occurredAt: now }],
   );
@@ -255,6 +240,21 @@ describe("a deployment", () => {
     await untilStatus("failed");
     expect((await service()).errorMessage).toContain("Import the version again.");
     expect(runner.started).toEqual([]);
+  });
+
+  test("with dynamic loading waits for the files, and fails with the reason if they cannot be taken", async () => {
+    const modelId = await addModel("9.0.0", null);
+    await deploy([await entry("a", { modelId })]);
+    await clock.advance(60_000);
+    expect((await infos()).at(-1)).toBe("preparing environment");
+    expect([(await service()).status, runner.started]).toEqual(["deploying", []]);
+    await store.models.loaded(modelId, publishedWith("env"), []);
+    await untilStatus("running");
+    const lost = await addModel("9.0.1", null);
+    loads.set(lost, { reason: "model-load", message: "It is gone." });
+    await update([await entry("b", { modelId: lost })]);
+    await untilStatus("running");
+    expect((await service()).errorMessage).toBe("[m b] It is gone.");
   });
 });
 

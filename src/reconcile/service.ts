@@ -9,7 +9,7 @@
  */
 import type { Clock } from "../core/clock.ts";
 import { at } from "../core/event-texts.ts";
-import type { GroupId, InstanceId, Instant, ServiceId } from "../core/ids.ts";
+import type { GroupId, InstanceId, Instant, ModelId, ServiceId } from "../core/ids.ts";
 import { instant } from "../core/ids.ts";
 import type { GroupCounts, RolloutPlan } from "../core/rollout.ts";
 import { deployTimeoutMs, planRollout } from "../core/rollout.ts";
@@ -25,8 +25,8 @@ import type { Effects } from "./loop.ts";
 import type { Pass } from "./pass.ts";
 import { readBatching, untoldDecisions } from "../core/batching.ts";
 import type { Batching } from "../core/batching.ts";
-import { readValidation, requestRule } from "../core/request-rule.ts";
-import type { ValidationMode } from "../core/request-rule.ts";
+import { apiChecks, readValidation } from "../core/api-rule.ts";
+import type { Validation } from "../core/api-rule.ts";
 import { automaticStop } from "./schedule.ts";
 import { steadyTime } from "./steady-time.ts";
 import { SAID_WINDOW_MS, judge, nameOf } from "./service-verdict.ts";
@@ -37,12 +37,17 @@ export interface ServiceReconcilerDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly environments: Pick<Environments, "python">;
+  /**
+   * Has the files of a version taken that a service wants to start and that were left in the objects (dynamic loading). Null
+   * while that is under way; a failure, once it failed after `since`.
+   */
+  readonly load: (id: ModelId, since: Instant) => Failure | null;
   /** The folder that holds a package's content. */
   readonly packages: { directory(digest: string): string };
   readonly settings: {
     readonly workersPerInstance: number;
     readonly batching: Batching;
-    readonly validateRequests: ValidationMode;
+    readonly validation: Validation;
     readonly predictTimeoutMs: number;
     readonly startTimeoutMs: number;
     readonly drainTimeoutMs: number;
@@ -68,6 +73,8 @@ const REACQUAINT_MS = 5_000;
 /** How soon a pass looks again whether the gateways have applied a route; longer each time, for one that is away. */
 const APPLIED_RETRY_MS = 20;
 const APPLIED_RETRY_MAX_MS = 1_000;
+/** How often a pass looks whether a version that is being loaded has come. */
+const LOADING_LOOK_MS = 250;
 
 /** See the file header. */
 export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceReconciler => {
@@ -105,6 +112,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
           : picture.input.serving?.entries.map((e) => e.groupId),
       ),
       plan,
+      loading: picture.loading,
       observed: picture.input.observed,
       said,
       // Never before the deployment began: what is said in it is looked for from there on, and said again if not found.
@@ -130,6 +138,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     await tellDecisions(service, picture, after, effects);
     if (waitMs !== null) return againIn(waitMs);
     waits.delete(id);
+    if (picture.loading && kind === "progressing") return againIn(LOADING_LOOK_MS);
     return next(service, plan, picture.input.now);
   };
 
@@ -144,17 +153,20 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
           ? wanted
           : await store.services.revision(service.id, service.servingRevision);
     const mode = service.desired === "running" && service.status !== "failed" ? "run" : "stop";
+    const since = instant(Math.max(wanted.createdAt, service.transitionAt));
+    let loading = false;
     const specs = new Map<GroupId, InstanceSpec>();
     const blocked = new Map<GroupId, Failure>();
     for (const entry of mode === "run" ? [...wanted.entries, ...(serving?.entries ?? [])] : []) {
-      const spec = await instanceSpec(entry);
-      if ("reason" in spec) blocked.set(entry.groupId, spec);
+      const spec = await instanceSpec(entry, since);
+      if (spec === "loading") loading = true;
+      else if ("reason" in spec) blocked.set(entry.groupId, spec);
       else specs.set(entry.groupId, spec);
     }
-    const since = instant(Math.max(wanted.createdAt, service.transitionAt));
     return {
       wanted,
       specs,
+      loading,
       input: {
         mode,
         wanted,
@@ -168,7 +180,10 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     };
   };
 
-  const instanceSpec = async (entry: RevisionEntry): Promise<InstanceSpec | Failure> => {
+  const instanceSpec = async (
+    entry: RevisionEntry,
+    since: Instant,
+  ): Promise<InstanceSpec | Failure | "loading"> => {
     const published = (await store.models.byId(entry.modelId))?.published;
     if (published === null || published === undefined) {
       return {
@@ -176,7 +191,10 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
         message: `The AI application ${nameOf(entry)} does not exist any more. Deploy a version that does.`,
       };
     }
-    const python = await deps.environments.python(published.environmentKey);
+    const { packageDigest, environmentKey } = published;
+    if (packageDigest === null || environmentKey === null)
+      return deps.load(entry.modelId, since) ?? "loading";
+    const python = await deps.environments.python(environmentKey);
     if (python === null) {
       return {
         reason: "environment",
@@ -184,19 +202,17 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
       };
     }
     const { settings } = deps;
-    const isChecked = readValidation(entry.envs, settings.validateRequests).validation === "on";
-    const rule = isChecked ? requestRule(published.config) : null;
     return {
       engine: published.engine,
       modelName: entry.modelName,
       modelVersion: entry.modelVersion,
-      packageDir: deps.packages.directory(published.packageDigest),
+      packageDir: deps.packages.directory(packageDigest),
       modelFile: published.modelFile,
       python,
       envs: entry.envs,
       workers: settings.workersPerInstance,
       batching: readBatching(entry.envs, settings.batching).batching,
-      ...(rule === null ? {} : { requestRule: rule }),
+      ...apiChecks(published.config, readValidation(entry.envs, settings.validation).validation),
       ...(resourcesOf(entry) ?? { cpu: 1, memoryMb: 4096 }),
       predictTimeoutMs: settings.predictTimeoutMs,
       startTimeoutMs: deployTimeoutMs(entry, deps.settings.startTimeoutMs),
@@ -391,6 +407,8 @@ interface Picture {
   readonly wanted: Revision;
   /** Start configurations of the groups in play, where they can be built. */
   readonly specs: ReadonlyMap<GroupId, InstanceSpec>;
+  /** Some of them cannot be built yet: the version's files are on their way. */
+  readonly loading: boolean;
   readonly input: Parameters<typeof planRollout>[0];
 }
 

@@ -8,10 +8,10 @@ import type { InstanceCounters } from "../core/instance-counters.ts";
 import type { Failure } from "../core/service.ts";
 import type { Batching, BatchingDecision } from "../core/batching.ts";
 import type { EngineName } from "../core/engines.ts";
-import type { RequestRule } from "../core/request-rule.ts";
+import type { ApiChecks } from "../core/api-rule.ts";
 
 /** How one copy of a version is started; equal for all instances of a group. */
-export interface InstanceSpec {
+export interface InstanceSpec extends ApiChecks {
   readonly engine: EngineName;
   readonly modelName: string;
   readonly modelVersion: string;
@@ -27,8 +27,6 @@ export interface InstanceSpec {
   readonly workers: number;
   /** Absent: requests are not joined. */
   readonly batching?: Batching;
-  /** What requests are held to. Absent: to nothing. */
-  readonly requestRule?: RequestRule;
   readonly cpu: number;
   readonly memoryMb: number;
   /** Longest single prediction, ms. A worker that exceeds it is replaced. */

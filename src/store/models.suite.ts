@@ -143,6 +143,19 @@ export const modelsSuite = (given: () => StoreUnderTest): void => {
       expect(rows.map((row) => row.version)).toEqual(["0.9.0", "1.0.0"]);
     });
 
+    test("gives a version with dynamic loading what it uses once, and only after it is published", async () => {
+      const { models } = given().store;
+      const model = await create();
+      expect(await models.loaded(model.id, published("a"), [])).toBe(false);
+      const before = { ...published("a"), packageDigest: null, environmentKey: null };
+      expect(await models.finish(model.id, { published: before }, [])).toBe(true);
+      expect(await models.inUse()).toEqual({ packages: new Set(), environments: new Set() });
+      expect(await models.loaded(model.id, published("a"), [event("loaded")])).toBe(true);
+      expect(await models.loaded(model.id, published("b"), [event("late")])).toBe(false);
+      expect((await models.byId(model.id))?.published).toEqual(published("a"));
+      expect(await models.inUse()).toEqual({ packages: new Set(["a"]), environments: new Set(["env-a"]) });
+    });
+
     test("finishes a version once, and remembers what it uses", async () => {
       const { models, events } = given().store;
       const good = await create();

@@ -75,19 +75,27 @@ export const createModelStore = (db: Database): ModelStore => ({
     db.write(async (tx) => {
       const set: Partial<ModelRow> =
         "published" in outcome
-          ? {
-              status: "published",
-              published: JSON.stringify(outcome.published),
-              package_digest: outcome.published.packageDigest,
-              environment_key: outcome.published.environmentKey,
-              size_bytes: outcome.published.sizeBytes,
-            }
+          ? { status: "published", ...publishedColumns(outcome.published) }
           : { status: "failed", failure: outcome.failure };
       const done = await tx.sql
         .updateTable("models")
         .set(set)
         .where("id", "=", id)
         .where("status", "=", "publishing")
+        .returning("id")
+        .executeTakeFirst();
+      if (done === undefined) return false;
+      await appendEvents(tx, "model", id, events);
+      return true;
+    }),
+  loaded: (id, published, events) =>
+    db.write(async (tx) => {
+      const done = await tx.sql
+        .updateTable("models")
+        .set(publishedColumns(published))
+        .where("id", "=", id)
+        .where("status", "=", "published")
+        .where("package_digest", "is", null)
         .returning("id")
         .executeTakeFirst();
       if (done === undefined) return false;
@@ -117,6 +125,13 @@ export const createModelStore = (db: Database): ModelStore => ({
     }
     return { packages, environments };
   },
+});
+
+const publishedColumns = (published: Published) => ({
+  published: JSON.stringify(published),
+  package_digest: published.packageDigest,
+  environment_key: published.environmentKey,
+  size_bytes: published.sizeBytes,
 });
 
 type DeleteOutcome = "deleted" | "in-use" | "not-found";

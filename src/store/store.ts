@@ -102,6 +102,8 @@ export interface ModelStore {
     outcome: { published: Published } | { failure: string },
     events: readonly HistoryEvent[],
   ): Promise<boolean>;
+  /** A version with dynamic loading gets what a service starts it with; false when it has that already, or is gone. */
+  loaded(id: ModelId, published: Published, events: readonly HistoryEvent[]): Promise<boolean>;
   /** Ids of all versions in `publishing` (for the full pass). */
   unfinished(): Promise<readonly ModelId[]>;
   /** Package digests and environment keys that some version still names. */

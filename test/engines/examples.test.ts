@@ -1,61 +1,75 @@
-/** Every example imported, deployed and called with the request that lies beside it, on one platform. */
-import { readFileSync, readdirSync } from "node:fs";
+/**
+ * The examples of the heavy engines, and on the same platform the guide's templates of these engines, each with a model that was
+ * trained on the release it names.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { SKELETONS } from "../../src/cli/init.ts";
+import { expect, test } from "vitest";
+import { AVAILABLE_ENGINES } from "../../src/core/engines.ts";
 import type { EngineName } from "../../src/core/engines.ts";
-import { deploy, entry, importModel } from "../support/packages.ts";
+import { TEMPLATES } from "../../src/core/templates.ts";
+import { LIGHT_ENGINES, testExamples } from "../support/examples.ts";
+import { deploy, entry, predict } from "../support/packages.ts";
 import type { Files } from "../support/packages.ts";
-import { Platform, REPO } from "../support/platform.ts";
+import { importByTemplate } from "../support/templates.ts";
+import { MINDSPORE, MXNET, PYTORCH, TENSORFLOW } from "../support/tiny-models.ts";
+import type { TinyModel } from "../support/tiny-models.ts";
 
-const platform = new Platform();
-beforeAll(async () => {
-  await platform.start();
-});
-afterAll(() => platform.stop());
+const platform = testExamples(AVAILABLE_ENGINES.filter((engine) => !LIGHT_ENGINES.includes(engine)));
 
-const filesOf = (dir: string): Files =>
-  Object.fromEntries(
-    readdirSync(dir, { recursive: true, withFileTypes: true })
-      .filter((file) => file.isFile())
-      .map((file) => {
-        const path = join(file.parentPath, file.name);
-        return [relative(dir, path), new Uint8Array(readFileSync(path))];
-      }),
-  );
-
-/** The request of an example as it goes over the wire, and what must come back. */
-const callOf = (example: string): { body: Uint8Array; contentType: string; answer: unknown } => {
-  const dir = join(REPO, "examples", example);
-  if (example.startsWith("iris")) {
-    const species = example === "iris-xgboost" ? [0, 1, 2] : ["setosa", "versicolor", "virginica"];
-    return {
-      body: new Uint8Array(readFileSync(join(dir, "request.json"))),
-      contentType: "application/json",
-      answer: { data: { resp_data: species.map((predictresult) => ({ predictresult })) } },
-    };
-  }
-  const head =
-    '--edge\r\nContent-Disposition: form-data; name="images"; filename="request.png"\r\n' +
-    "Content-Type: image/png\r\n\r\n";
-  const parts = [head, readFileSync(join(dir, "request.png")), "\r\n--edge--\r\n"];
-  return {
-    body: new Uint8Array(Buffer.concat(parts.map((part) => Buffer.from(part)))),
-    contentType: "multipart/form-data; boundary=edge",
-    answer: { digits: [7] },
-  };
+const MODELS: Readonly<Partial<Record<EngineName, TinyModel>>> = {
+  TensorFlow: TENSORFLOW,
+  PyTorch: PYTORCH,
+  MXNet: MXNET,
+  MindSpore: MINDSPORE,
+};
+const modelOf = (engine: EngineName): TinyModel => {
+  const model = MODELS[engine];
+  if (model === undefined) throw new Error(`no tiny model of ${engine}`);
+  return model;
 };
 
-test.each(Object.entries(SKELETONS) as [EngineName, string][])(
-  "the example of %s (%s) is imported, deployed and answers its request",
-  async (model_type, example) => {
-    const files = filesOf(join(REPO, "examples", example, "model"));
-    const model = await importModel(platform, example, "1.0.0", files, { model_type });
-    expect(model.status, model.events.map((event) => event.event_info).join("\n")).toBe("published");
-    const service = await deploy(platform, example, [entry(model.id)]);
-    const { body, contentType, answer } = callOf(example);
-    const got = await platform.call("POST", `/v1/infers/${service}`, body, { "content-type": contentType });
-    expect([got.status, got.body]).toEqual([200, answer]);
+/** A package without a model, which its own script trains in the environment that the template's import will use. */
+const packageOf = async (engine: EngineName, runtime: string | null): Promise<Files> => {
+  const { train, service } = modelOf(engine);
+  const dir = mkdtempSync(join(tmpdir(), "modelport-template-"));
+  try {
+    const model = join(dir, "model");
+    mkdirSync(model);
+    const config = {
+      model_type: engine,
+      model_algorithm: "custom",
+      ...(runtime === null ? {} : { runtime }),
+    };
+    writeFileSync(join(model, "config.json"), JSON.stringify(config));
+    if (service !== undefined) writeFileSync(join(model, "customize_service.py"), service);
+    writeFileSync(join(dir, "train.py"), `import os; os.chdir("model")\n${train}`);
+    const trained = await platform.cli("run", dir, "--", "python", "train.py");
+    expect(trained.code, trained.output).toBe(0);
+    return Object.fromEntries(
+      readdirSync(model, { recursive: true, withFileTypes: true })
+        .filter((file) => file.isFile())
+        .map((file) => join(file.parentPath, file.name))
+        .map((path) => [relative(model, path), new Uint8Array(readFileSync(path))]),
+    );
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+};
+
+test.for(TEMPLATES.filter(({ engine }) => !LIGHT_ENGINES.includes(engine)))(
+  "the template $id imports its package",
+  { timeout: 600_000 },
+  async ({ id, engine, runtime }) => {
+    const files = await packageOf(engine, runtime);
+    const { id: model, config } = await importByTemplate(platform, id, files);
+    expect(config).toMatchObject({ model_type: engine });
+    // One of each engine is called: the others differ from it in their Python only, and in that here both mean the same.
+    if (!id.endsWith("-py36") && engine !== "MindSpore") return;
+    const service = await deploy(platform, id, [entry(model)]);
+    const answer = await predict(platform, service, modelOf(engine).request);
+    expect([answer.status, answer.body]).toEqual([200, modelOf(engine).answer]);
     await platform.call("DELETE", `/v1/{project_id}/services/${service}`);
   },
 );

@@ -101,13 +101,14 @@ export const importModel = async (
   version: string,
   files: Files,
   more: Record<string, unknown> = {},
+  timeoutMs = 240_000,
 ): Promise<{ id: string; status: string; events: readonly { event_type: string; event_info: string }[] }> => {
   const source_location = await upload(platform, `${name}-${version}`, files);
   const created = await platform.call("POST", "/v1/{project_id}/models", {
     model_name: name,
     model_version: version,
     model_type: "Scikit_Learn",
-    source_location,
+    ...("template" in more ? {} : { source_location }),
     ...more,
   });
   if (created.status !== 200)
@@ -120,7 +121,7 @@ export const importModel = async (
       const now = (body as ModelView).model_status;
       return now === "publishing" ? null : now;
     },
-    240_000,
+    timeoutMs,
   );
   return { id, status, events: await eventsOf(platform, "models", id) };
 };

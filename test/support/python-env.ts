@@ -31,10 +31,6 @@ export const xgboostPython = (): Promise<string> =>
       : ["xgboost", "numpy", "pandas", "scikit-learn"],
   );
 
-/** The interpreter of an environment with the Caffe set of the engine: OpenCV 4, since 5 does not read Caffe's files. */
-export const caffePython = (): Promise<string> =>
-  pythonWith(() => ["opencv-python-headless<5", "numpy", "pillow"]);
-
 /** The machine's own Python 3, without packages: enough for packages that need none. */
 export const plainPython = async (): Promise<string> => (await interpreter()).path;
 

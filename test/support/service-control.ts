@@ -1,7 +1,9 @@
 /** The control role, as far as services go: the reconciler and its loop over a store and a runner that outlive it. */
+import { NO_VALIDATION } from "../../src/core/api-rule.ts";
 import { NO_BATCHING } from "../../src/core/batching.ts";
 import type { Clock } from "../../src/core/clock.ts";
-import type { ServiceId } from "../../src/core/ids.ts";
+import type { ModelId, ServiceId } from "../../src/core/ids.ts";
+import type { Failure } from "../../src/core/service.ts";
 import { followChanges } from "../../src/reconcile/follow.ts";
 import type { Loop } from "../../src/reconcile/loop.ts";
 import { createLoop } from "../../src/reconcile/loop.ts";
@@ -16,6 +18,7 @@ export const openServiceControl = async ({
   clock,
   logger,
   python,
+  load = () => null,
 }: {
   readonly store: Store;
   readonly runner: Runner;
@@ -23,6 +26,8 @@ export const openServiceControl = async ({
   readonly logger: Logger;
   /** The interpreter of an environment; null: it is gone. */
   readonly python: (key: string) => string | null;
+  /** Why a version that loads dynamically cannot be had; null: it can. */
+  readonly load?: (model: ModelId) => Failure | null;
 }): Promise<{
   /** Passes that threw, and what full passes put right. */
   readonly counted: { readonly corrections: number; readonly failed: number };
@@ -34,11 +39,12 @@ export const openServiceControl = async ({
     clock,
     logger,
     environments: { python: (key) => Promise.resolve(python(key)) },
+    load,
     packages: { directory: (digest) => `/packages/${digest}` },
     settings: {
       workersPerInstance: 1,
       batching: NO_BATCHING,
-      validateRequests: "off",
+      validation: NO_VALIDATION,
       predictTimeoutMs: 1000,
       startTimeoutMs: 1_200_000,
       drainTimeoutMs: 1000,

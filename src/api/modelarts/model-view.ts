@@ -1,6 +1,7 @@
 /** How an AI application looks in answers (contracts/modelarts.md §1.3, §1.4): what was submitted is echoed as it came. */
 import type { z } from "zod";
 import type { modelDetails, modelListItem } from "../../contract/modelarts/models.ts";
+import { isDynamic } from "../../core/model.ts";
 import type { Model } from "../../core/model.ts";
 
 type Loose = Readonly<Record<string, unknown>>;
@@ -58,6 +59,10 @@ export const modelDetail = (model: Model): z.output<typeof modelDetails> => {
       ? {}
       : { source_job_version: text(request["source_job_version"]) }),
     model_algorithm: text(request["model_algorithm"]) || text(config["model_algorithm"]),
+    ...(isRecord(request["template"]) ? { template: request["template"] } : {}),
+    ...(isDynamic(request)
+      ? { dynamic_loading: true, model_loaded: typeof model.published?.packageDigest === "string" }
+      : {}),
     model_docs: records(request["model_docs"]),
     execution_code: text(request["execution_code"]),
     schema_doc: "",

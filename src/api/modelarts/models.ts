@@ -28,6 +28,7 @@ import { findModelFolder } from "../../objects/model-folder.ts";
 import { at, modelEvents } from "../../core/event-texts.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
 import { LIMITS } from "../../core/limits.ts";
+import { INSTALL_TYPES } from "../../core/model.ts";
 import type { Model } from "../../core/model.ts";
 import { formatObsLocation } from "../../core/obs-location.ts";
 import type { ModelFilter } from "../../store/store.ts";
@@ -43,43 +44,25 @@ const ROOT = "/v1/:project_id/models";
 
 type CreateModel = z.output<typeof createModel>;
 
-/** What a version is made from; a template's inputs take the place of a source. */
-const sourceOf = (body: CreateModel): string => {
-  if (body.template === undefined) return body.source_location ?? "";
-  const choice = chooseTemplate(body.template);
-  if (!choice.ok) {
-    const { problems } = choice;
-    throw choice.unknownId
-      ? fail("TEMPLATE_NOT_FOUND", { id: body.template.template_id }, { problems })
-      : fail("TEMPLATE_INVALID", { reason: problems.map(sentence).join("; ") }, { problems });
+/** What a version is made from, and what it may be deployed as; a template's inputs take the place of a source. */
+const originOf = (body: CreateModel): { source: string; installTypes: Model["installTypes"] } => {
+  const { template, install_type: asked } = body;
+  if (template === undefined)
+    return { source: body.source_location ?? "", installTypes: asked ?? INSTALL_TYPES };
+  const choice = chooseTemplate(template, asked);
+  if (choice.ok) return { source: choice.location, installTypes: choice.installTypes };
+  const { kind, problems } = choice;
+  switch (kind) {
+    case "id":
+      throw fail("TEMPLATE_NOT_FOUND", { id: template.template_id }, { problems });
+    case "use":
+      throw fail("TEMPLATE_INVALID", { reason: problems.map(sentence).join("; ") }, { problems });
+    case "install-type":
+      throw fail("MODEL_INFER_TYPE", { id: body.model_name, inferType: "batch" }, { problems });
   }
-  // Guide §4.2.1: a batch service could not know how to call it.
-  if (choice.mode.id === "undefined" && body.install_type?.includes("batch") === true)
-    throw fail(
-      "MODEL_INFER_TYPE",
-      { id: body.model_name, inferType: "batch" },
-      {
-        problems: [
-          {
-            path: "install_type",
-            message: "has batch, which models of the undefined mode cannot be deployed as",
-            fix: "leave it out, or name another mode in template.infer_format",
-          },
-        ],
-      },
-    );
-  return choice.location;
 };
 
 const sentence = ({ path, message, fix }: Problem): string => `${path} ${message} (${fix})`;
-
-/** Models of the undefined mode cannot become batch services. */
-const installTypes = (body: CreateModel): Model["installTypes"] => {
-  if (body.install_type !== undefined) return body.install_type;
-  const choice = body.template === undefined ? null : chooseTemplate(body.template);
-  const hasNoMode = choice?.ok === true && choice.mode.id === "undefined";
-  return hasNoMode ? ["real-time", "edge"] : ["real-time", "batch", "edge"];
-};
 
 /**
  * Refuses a source that holds no folder named `model` right away, instead of after an import that must fail. What is kept
@@ -124,7 +107,7 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
       const caller = projectCallerOf(request);
       const { body } = request;
       const workspaceId = demandWorkspace(body.workspace_id);
-      const source = sourceOf(body);
+      const { source, installTypes } = originOf(body);
       if (body.template === undefined && !isAvailable(body.model_type)) {
         throw fail("MODEL_TYPE_UNAVAILABLE", { type: body.model_type, available: AVAILABLE_ENGINES });
       }
@@ -138,7 +121,7 @@ export const modelRoutes = (app: App, deps: ApiDeps): void => {
         version: body.model_version,
         type: body.model_type,
         description: body.description ?? "",
-        installTypes: installTypes(body),
+        installTypes,
         sourceLocation: await demandSource(deps, caller.projectId, source, body.source_job_version),
         request: body,
         status: "publishing",

@@ -3,7 +3,7 @@
  * specifications), all of them at once, and JSON-patches over the answered form (contracts/modelarts.md §2.1, §2.6).
  */
 import { NO_BATCHING, readBatching } from "../../core/batching.ts";
-import { readValidation, requestRule } from "../../core/request-rule.ts";
+import { NO_VALIDATION, checksWithoutSchema, readValidation } from "../../core/api-rule.ts";
 import type { AppError, Problem } from "../../core/errors.ts";
 import { fail } from "../../core/errors.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
@@ -47,6 +47,12 @@ interface Finding {
   readonly error: (problems: readonly Problem[]) => AppError;
 }
 
+/** One that has no code of its own. */
+const argumentFinding = (problem: Problem): Finding => ({
+  path: problem.path,
+  error: (problems) => argumentInvalid(problems.length > 0 ? problems : [problem]),
+});
+
 const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
   const name = entry.specification;
   if (!SPECIFICATION_NAMES.includes(name)) {
@@ -61,17 +67,13 @@ const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
   if (name !== CUSTOM_SPECIFICATION) return [];
   return (["cpu", "memory"] as const)
     .filter((member) => entry.custom_spec?.[member] === undefined)
-    .map((member) => ({
-      path: `${path}.custom_spec.${member}`,
-      error: () =>
-        argumentInvalid([
-          {
-            path: `${path}.custom_spec.${member}`,
-            message: `The field [${path}.custom_spec.${member}] is required and cannot be empty.`,
-            fix: "Add it, or name another specification.",
-          },
-        ]),
-    }));
+    .map((member) =>
+      argumentFinding({
+        path: `${path}.custom_spec.${member}`,
+        message: `The field [${path}.custom_spec.${member}] is required and cannot be empty.`,
+        fix: "Add it, or name another specification.",
+      }),
+    );
 };
 
 /** What a service's variables say to the platform itself: wrong values would be ignored, silently. */
@@ -81,23 +83,14 @@ const settingFindings = (
   published: Published | null,
 ): readonly Finding[] => {
   const envs = entry.envs ?? {};
-  const { validation, problems } = readValidation(envs, "off");
-  const hasNoRule = validation === "on" && published !== null && requestRule(published.config) === null;
-  const nothingToCheck: Problem = {
-    path: "envs.MODELPORT_VALIDATE_REQUESTS",
-    message:
-      "asks for requests to be checked, but config.json of the AI application has no JSON Schema for them",
-    fix: "Describe them in apis[0].request.data of config.json, or leave the variable out",
-  };
+  const { validation, problems } = readValidation(envs, NO_VALIDATION);
   return [
     ...readBatching(envs, NO_BATCHING).problems,
     ...problems,
-    ...(hasNoRule ? [nothingToCheck] : []),
-  ].map(({ path: name, message, fix }) => ({
-    path: `${path}.${name}`,
-    error: () =>
-      argumentInvalid([{ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }]),
-  }));
+    ...(published === null ? [] : checksWithoutSchema(published.config, validation)),
+  ].map(({ path: name, message, fix }) =>
+    argumentFinding({ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }),
+  );
 };
 
 const modelFindings = async (
@@ -148,8 +141,8 @@ export const resolveConfig = async (
   const [first] = findings;
   if (first !== undefined) {
     const problems = findings.map(({ path, error }) => {
-      const { message, hint } = error([]);
-      return { path, message, fix: hint ?? "Correct it." };
+      const { message, hint, problems: own } = error([]);
+      return own[0] ?? { path, message, fix: hint ?? "Correct it." };
     });
     throw first.error(problems);
   }

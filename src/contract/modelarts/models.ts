@@ -2,7 +2,9 @@
 import { z } from "zod";
 import { KNOWN_MODEL_TYPES } from "../../core/engines.ts";
 import { LIMITS } from "../../core/limits.ts";
+import { INSTALL_TYPES } from "../../core/model.ts";
 import { parseObsLocation } from "../../core/obs-location.ts";
+import { chooseTemplate } from "../../core/templates.ts";
 import { description, event, name, order, paging, queryFlag, queryText, version } from "./common.ts";
 
 const CLEAN = /^[^&!'"<>=\u4e00-\u9fa5\s]{1,128}$/;
@@ -53,7 +55,19 @@ interface Source {
   readonly model_type?: unknown;
   readonly source_location?: unknown;
   readonly template?: unknown;
+  readonly install_type?: unknown;
 }
+
+const installTypes = z.array(z.enum(INSTALL_TYPES)).min(1).max(3);
+
+const templateRequest = z.object({
+  template_id: z.string().min(1).max(128),
+  template_inputs: z
+    .array(z.object({ input: sourceLocation, input_id: z.string().min(1).max(128) }))
+    .min(1)
+    .max(10),
+  infer_format: z.string().max(128).optional(),
+});
 
 /** A template has its inputs, everything else a source. Runs beside the other checks: all problems come at once. */
 const demandSource = (body: Source, context: z.core.$RefinementCtx): void => {
@@ -68,6 +82,17 @@ const demandSource = (body: Source, context: z.core.$RefinementCtx): void => {
     });
   if (!isTemplate && body.template !== undefined)
     context.addIssue({ code: "custom", path: ["template"], message: "only for model_type Template" });
+  // Without problems of other kinds the API answers these with the codes of their own.
+  if (context.issues.length > 0 && isTemplate) addTemplateProblems(body, context);
+};
+
+const addTemplateProblems = (body: Source, context: z.core.$RefinementCtx): void => {
+  const template = templateRequest.safeParse(body.template);
+  const types = installTypes.safeParse(body.install_type);
+  if (!template.success) return;
+  const choice = chooseTemplate(template.data, types.success ? types.data : undefined);
+  if (choice.ok) return;
+  for (const problem of choice.problems) context.addIssue({ code: "custom", params: { problem } });
 };
 
 /** Body of POST /models. Unknown members are kept, because details answers echo the request. */
@@ -77,16 +102,7 @@ export const createModel = z
     model_version: version,
     model_type: z.enum(KNOWN_MODEL_TYPES),
     source_location: sourceLocation.optional(),
-    template: z
-      .object({
-        template_id: z.string().min(1).max(128),
-        template_inputs: z
-          .array(z.object({ input: sourceLocation, input_id: z.string().min(1).max(128) }))
-          .min(1)
-          .max(10),
-        infer_format: z.string().max(128).optional(),
-      })
-      .optional(),
+    template: templateRequest.optional(),
     source_type: z.enum(["auto", ""]).optional(),
     source_copy: z.unknown().optional(),
     source_job_id: z.string().max(64).optional(),
@@ -95,6 +111,8 @@ export const createModel = z
       .string()
       .regex(/^[A-Za-z0-9._-]{0,64}$/, "a run of the training job, such as V002")
       .optional(),
+    /** Additive, for the console's "Dynamic loading" (guide tables 2-4, 2-6, 2-8); no source tells the cloud's own name. */
+    dynamic_loading: z.union([z.boolean(), z.enum(["true", "false"])]).optional(),
     description: description.optional(),
     runtime: z.string().max(128).optional(),
     execution_code: z
@@ -117,11 +135,7 @@ export const createModel = z
     input_params: params.optional(),
     output_params: params.optional(),
     dependencies: z.array(dependency).max(50).optional(),
-    install_type: z
-      .array(z.enum(["real-time", "batch", "edge"]))
-      .min(1)
-      .max(3)
-      .optional(),
+    install_type: installTypes.optional(),
     model_docs: z
       .array(
         z.object({
@@ -197,6 +211,11 @@ export const modelDetails = z.object({
   source_job_id: z.string().optional(),
   source_job_version: z.string().optional(),
   model_algorithm: z.string(),
+  /** Additive: the template as it was asked for. */
+  template: loose.optional(),
+  /** Additive: whether the files are taken when a service first starts the version, and whether they were. */
+  dynamic_loading: z.boolean().optional(),
+  model_loaded: z.boolean().optional(),
   model_docs: z.array(loose),
   execution_code: z.string(),
   schema_doc: z.string(),

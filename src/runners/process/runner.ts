@@ -189,6 +189,7 @@ const launchSpec = (
     workers: instance.workers,
     ...(instance.batching === undefined ? {} : { batching: instance.batching }),
     ...(instance.requestRule === undefined ? {} : { requestRule: instance.requestRule }),
+    ...(instance.answerRule === undefined ? {} : { answerRule: instance.answerRule }),
     predictTimeoutMs: instance.predictTimeoutMs,
     startTimeoutMs: instance.startTimeoutMs,
     drainTimeoutMs: instance.drainTimeoutMs,

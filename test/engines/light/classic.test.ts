@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, expect, test } from "vitest";
-import { lenet } from "../support/caffemodel.ts";
-import { engineEnvironment } from "../support/engine-environments.ts";
-import { removeInstances, startInstance } from "../support/instance.ts";
-import { caffePython, sklearnPython, xgboostPython } from "../support/python-env.ts";
+import { lenet } from "../../support/caffemodel.ts";
+import { removeInstances, startInstance } from "../../support/instance.ts";
+import { engineEnvironment } from "../../support/engine-environments.ts";
+import { sklearnPython, xgboostPython } from "../../support/python-env.ts";
 
 const run = promisify(execFile);
-const printed = (name: string): string => readFileSync(join(import.meta.dirname, "guide", name), "utf8");
+const printed = (name: string): string => readFileSync(join(import.meta.dirname, "../guide", name), "utf8");
 
 afterEach(() => removeInstances());
 
@@ -19,7 +19,7 @@ afterEach(() => removeInstances());
 const made = async (python: string, code: string, file: string): Promise<Uint8Array> => {
   const dir = mkdtempSync(join(tmpdir(), "modelport-train-"));
   try {
-    const setup = `import sys; sys.path.insert(0, ${JSON.stringify(join(import.meta.dirname, "../../python"))})
+    const setup = `import sys; sys.path.insert(0, ${JSON.stringify(join(import.meta.dirname, "../../../python"))})
 from modelport_worker import compat; compat.install()
 DIR = ${JSON.stringify(dir)}
 `;
@@ -108,7 +108,7 @@ test("XGBoost counts the trees of a model as releases before 2.0 did, early stop
 
 // Of its four surplus braces two are of the page break and go; the other two stay for the reader to pass over.
 test("serves 4.3.4 on the printed prototxt, its page break mended", async () => {
-  const python = await caffePython();
+  const { python } = await engineEnvironment("Caffe", "python3.11", new AbortController().signal);
   const instance = await startInstance({
     engine: "Caffe",
     modelFile: "",

@@ -1,0 +1,125 @@
+/**
+ * What requests and answers of a version must be, as the `apis` of its config.json says, and whether a service wants them
+ * held to it: the platform's settings, or the service's variables of the same names. Checking itself is
+ * modelserver/request-check.ts and modelserver/answer-check.ts.
+ */
+import type { Problem } from "./errors.ts";
+
+export interface ApiRule {
+  readonly contentType: "application/json" | "multipart/form-data";
+  /** JSON Schema of the body; of forms, of an object with their fields, where `"type": "file"` is a file. */
+  readonly schema: Readonly<Record<string, unknown>>;
+}
+
+export const REQUEST_VALIDATIONS = ["off", "on"] as const;
+/** `log`: answers go out as they are, and what is wrong with them is in the log. */
+export const ANSWER_VALIDATIONS = ["off", "log", "on"] as const;
+
+export interface Validation {
+  readonly requests: (typeof REQUEST_VALIDATIONS)[number];
+  readonly answers: (typeof ANSWER_VALIDATIONS)[number];
+}
+export const NO_VALIDATION: Validation = { requests: "off", answers: "off" };
+
+const REQUESTS = "MODELPORT_VALIDATE_REQUESTS";
+const ANSWERS = "MODELPORT_VALIDATE_ANSWERS";
+
+const choice = <T extends string>(
+  envs: Readonly<Record<string, string>>,
+  name: string,
+  choices: readonly T[],
+  otherwise: T,
+  problems: Problem[],
+): T => {
+  const text = envs[name];
+  const found = text === undefined ? otherwise : choices.find((one) => one === text);
+  if (found !== undefined) return found;
+  problems.push({
+    path: `envs.${name}`,
+    message: `is ${JSON.stringify(text)}`,
+    fix: `use one of ${choices.join(", ")}`,
+  });
+  return otherwise;
+};
+
+/** What a service's variables make of the platform's settings. */
+export const readValidation = (
+  envs: Readonly<Record<string, string>>,
+  platform: Validation,
+): { readonly validation: Validation; readonly problems: readonly Problem[] } => {
+  const problems: Problem[] = [];
+  return {
+    validation: {
+      requests: choice(envs, REQUESTS, REQUEST_VALIDATIONS, platform.requests, problems),
+      answers: choice(envs, ANSWERS, ANSWER_VALIDATIONS, platform.answers, problems),
+    },
+    problems,
+  };
+};
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** `data` is an object, or the text of one as the console writes it. */
+const schemaOf = (data: unknown): Readonly<Record<string, unknown>> | null => {
+  if (isObject(data)) return data;
+  if (typeof data !== "string") return null;
+  try {
+    const parsed: unknown = JSON.parse(data);
+    return isObject(parsed) ? parsed : null;
+  } catch {
+    return null;
+  }
+};
+
+type Side = "request" | "response";
+
+const ruleOf = (config: Readonly<Record<string, unknown>>, side: Side): ApiRule | null => {
+  const api: unknown = Array.isArray(config["apis"]) ? config["apis"][0] : undefined;
+  const body = isObject(api) ? api[side] : undefined;
+  if (!isObject(body)) return null;
+  const schema = schemaOf(body["data"]);
+  if (schema === null) return null;
+  const isForm = side === "request" && body["Content-type"] === "multipart/form-data";
+  return { contentType: isForm ? "multipart/form-data" : "application/json", schema };
+};
+
+/** What an instance checks; absent: nothing. */
+export interface ApiChecks {
+  readonly requestRule?: ApiRule;
+  readonly answerRule?: ApiRule & { readonly refuses: boolean };
+}
+
+/** The checks of a version by its effective configuration, as far as that has schemas. */
+export const apiChecks = (
+  config: Readonly<Record<string, unknown>>,
+  { requests, answers }: Validation,
+): ApiChecks => {
+  const request = requests === "on" ? ruleOf(config, "request") : null;
+  const answer = answers === "off" ? null : ruleOf(config, "response");
+  return {
+    ...(request === null ? {} : { requestRule: request }),
+    ...(answer === null ? {} : { answerRule: { ...answer, refuses: answers === "on" } }),
+  };
+};
+
+/** What a service's variables ask for and cannot have: a check by a schema that config.json does not hold. */
+export const checksWithoutSchema = (
+  config: Readonly<Record<string, unknown>>,
+  validation: Validation,
+): readonly Problem[] => {
+  const missing = (name: string, what: string, side: Side): Problem => ({
+    path: `envs.${name}`,
+    message: `asks for ${what} to be checked, but config.json of the AI application has no JSON Schema for them`,
+    fix: `Describe them in apis[0].${side}.data of config.json, or leave the variable out.`,
+  });
+  const has = apiChecks(config, validation);
+  return [
+    ...(validation.requests === "on" && has.requestRule === undefined
+      ? [missing(REQUESTS, "requests", "request")]
+      : []),
+    ...(validation.answers !== "off" && has.answerRule === undefined
+      ? [missing(ANSWERS, "answers", "response")]
+      : []),
+  ];
+};

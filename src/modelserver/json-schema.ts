@@ -1,0 +1,159 @@
+/**
+ * JSON Schema as the `apis` of packages mean it, told as problems. Draft 7 by Ajv, with what the guide's packages mean
+ * by it: an `items` list of one schema is the schema of every element, `"type": "file"` is a file of a form, bounds may be
+ * written as in draft 4, and keywords nobody knows (`index` of its batch mapping) say nothing here. Patterns run on RE2, so
+ * nothing that is checked can make one run for ever.
+ */
+import { Ajv } from "ajv";
+import type { ErrorObject } from "ajv";
+import formats from "ajv-formats";
+import { RE2JS } from "re2js";
+import type { Problem } from "../core/errors.ts";
+import { childPath } from "../core/json-text.ts";
+import { show } from "../core/show.ts";
+
+/** Problems told at once; more tell nobody anything. */
+const PROBLEMS_MAX = 100;
+
+/** A file of a form, as far as schemas can see it. */
+export class FormFile {}
+
+/** Values that are no schemas, whatever they hold. */
+const PLAIN = new Set(["enum", "const", "default", "examples"]);
+/** Of draft 4: `"minimum": 0, "exclusiveMinimum": true`. */
+const BOUNDS = [
+  ["minimum", "exclusiveMinimum"],
+  ["maximum", "exclusiveMaximum"],
+] as const;
+
+/** `isForm`: `file` is a type. */
+const meant = (schema: unknown, isForm: boolean): unknown => {
+  if (Array.isArray(schema)) return schema.map((item) => meant(item, isForm));
+  if (typeof schema !== "object" || schema === null) return schema;
+  const given: Record<string, unknown> = { ...schema };
+  for (const [bound, exclusive] of BOUNDS) {
+    if (typeof given[exclusive] !== "boolean") continue;
+    if (given[exclusive] && typeof given[bound] === "number") {
+      given[exclusive] = given[bound];
+      delete given[bound];
+    } else delete given[exclusive];
+  }
+  if (isForm && given["type"] === "file") {
+    delete given["type"];
+    given["isFile"] = true;
+  }
+  return Object.fromEntries(
+    Object.entries(given).map(([key, value]) => [
+      key,
+      PLAIN.has(key)
+        ? value
+        : key === "items" && Array.isArray(value) && value.length === 1
+          ? meant(value[0], isForm)
+          : meant(value, isForm),
+    ]),
+  );
+};
+
+/** Which dialect of JSON Schema a package names does not matter: none of them is fetched. */
+const withoutName = (schema: Readonly<Record<string, unknown>>): object => {
+  const { $schema: _dialect, $id: _id, id: _oldId, ...rest } = schema;
+  return rest;
+};
+
+const re2 = Object.assign(
+  (pattern: string) => {
+    const compiled = RE2JS.compile(pattern);
+    return { test: (text: string) => compiled.matcher(text).find() };
+  },
+  { code: "re2" },
+);
+
+const pathOf = (error: ErrorObject): string => {
+  const parts = error.instancePath
+    .split("/")
+    .slice(1)
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+  return parts.reduce((path, part) => childPath(path, /^\d+$/.test(part) ? Number(part) : part), "");
+};
+
+const textOf = (params: Readonly<Record<string, unknown>>, name: string): string => {
+  const value = params[name];
+  return Array.isArray(value) ? value.join(" or ") : String(value);
+};
+
+const problemOf = (error: ErrorObject): Problem => {
+  const params = error.params as Readonly<Record<string, unknown>>;
+  const path = pathOf(error);
+  const found = error.data instanceof FormFile ? "a file" : show(error.data);
+  switch (error.keyword) {
+    case "required":
+      return {
+        path: childPath(path, textOf(params, "missingProperty")),
+        message: "is required",
+        fix: "add it",
+      };
+    case "additionalProperties":
+      return {
+        path: childPath(path, textOf(params, "additionalProperty")),
+        message: "is not in the schema of the API",
+        fix: "leave it out",
+      };
+    case "isFile":
+      return { path, message: `is ${found}, not a file`, fix: "send it as a file of the form" };
+    case "type":
+      return { path, message: `is ${found}`, fix: `give ${textOf(params, "type")}` };
+    case "enum":
+      return {
+        path,
+        message: `is ${found}`,
+        fix: `use one of ${(params["allowedValues"] as readonly unknown[]).map(show).slice(0, 20).join(", ")}`,
+      };
+    default:
+      return { path, message: `is ${found}`, fix: `it ${error.message ?? `must satisfy ${error.keyword}`}` };
+  }
+};
+
+/** Throws a plain Error with Ajv's words where the schema is none. The result tells everything that is wrong with a value. */
+export const compileSchema = (
+  schema: Readonly<Record<string, unknown>>,
+  { isForm }: { readonly isForm: boolean },
+): ((value: unknown) => readonly Problem[]) => {
+  const ajv = new Ajv({
+    allErrors: true,
+    verbose: true,
+    strict: false,
+    logger: false,
+    // Fields of forms are text whatever they mean.
+    coerceTypes: isForm ? "array" : false,
+    code: { regExp: re2 },
+  });
+  formats.default(ajv, { mode: "fast" });
+  ajv.addKeyword({
+    keyword: "isFile",
+    schemaType: "boolean",
+    validate: (wanted: boolean, value: unknown) => !wanted || value instanceof FormFile,
+  });
+  const validate = ajv.compile(meant(withoutName(schema), isForm) as object);
+  return (value) => {
+    try {
+      if (validate(value)) return [];
+    } catch (error) {
+      // A schema that refers to itself goes as deep as the value does.
+      if (!(error instanceof RangeError)) throw error;
+      return [{ path: "", message: "is nested too deeply to be checked", fix: "nest it less" }];
+    }
+    // A failing branch of anyOf and if tells its own errors; the sum of them says nothing further.
+    const errors = (validate.errors ?? []).filter(({ keyword }) => keyword !== "if");
+    const problems = errors.slice(0, PROBLEMS_MAX).map(problemOf);
+    return errors.length <= PROBLEMS_MAX
+      ? problems
+      : [
+          ...problems.slice(0, PROBLEMS_MAX - 1),
+          {
+            path: "",
+            message: `and ${errors.length - PROBLEMS_MAX + 1} more problems`,
+            fix: "put these right first",
+          },
+        ];
+  };
+};
