@@ -10,7 +10,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { cpuNs, describeMachine, median, peakKb, runBench } from "../support/bench.ts";
+import { cpuNs, describeMachine, median, peakKb, runBench, sleep } from "../support/bench.ts";
 import { imageSubject } from "./image.ts";
 import { irisSubject } from "./iris.ts";
 import { load } from "./load.ts";
@@ -65,6 +65,15 @@ const total = (pids: readonly number[], figure: (pid: number) => number): number
     }
   }, 0);
 
+/** Waits until the processes rest: a load leaves requests behind that nobody waits for, and the next must not pay for them. */
+const settle = async (pids: readonly number[]): Promise<void> => {
+  for (let n = 0; n < 50; n += 1) {
+    const before = total(pids, cpuNs);
+    await sleep(100);
+    if (total(pids, cpuNs) - before < 20e6) return;
+  }
+};
+
 const tableOf = (names: readonly string[], samples: ReadonlyMap<string, readonly Sample[]>): string[] =>
   CONNECTIONS.flatMap((connections) => {
     const head = `${connections} connection${connections === 1 ? "" : "s"}`.padEnd(32);
@@ -109,6 +118,7 @@ await runBench(async (bench) => {
       const target = { url, token, requests: server.requests };
       await load(bench.dir, target, 64, WARM_UP_S);
       for (const connections of CONNECTIONS) {
+        await settle(pids);
         const before = total(pids, cpuNs);
         const { requests, ...done } = await load(bench.dir, target, connections, Number(options.seconds));
         const cpuUs = (total(pids, cpuNs) - before) / Math.max(1, requests) / 1e3;
