@@ -8,7 +8,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { cpuNs, describeMachine, median, peakKb, runBench, sleep } from "../support/bench.ts";
 import { imageSubject } from "./image.ts";
@@ -16,7 +16,7 @@ import { irisSubject } from "./iris.ts";
 import { load } from "./load.ts";
 import { startServer } from "./server.ts";
 import type { Running } from "./server.ts";
-import type { ProgramOf, Subject } from "./subject.ts";
+import type { ProgramOf, Server, Subject } from "./subject.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -74,6 +74,25 @@ const settle = async (pids: readonly number[]): Promise<void> => {
   }
 };
 
+const measure = async (
+  dir: string,
+  running: Running,
+  { requests }: Server,
+  connections: number,
+): Promise<Sample> => {
+  const { pids } = running;
+  await settle(pids);
+  const before = total(pids, cpuNs);
+  const { requests: count, ...done } = await load(
+    dir,
+    { ...running, requests },
+    connections,
+    Number(options.seconds),
+  );
+  const cpuUs = (total(pids, cpuNs) - before) / Math.max(1, count) / 1e3;
+  return { ...done, cpuUs, peakMb: total(pids, peakKb) / 1024 };
+};
+
 const tableOf = (names: readonly string[], samples: ReadonlyMap<string, readonly Sample[]>): string[] =>
   CONNECTIONS.flatMap((connections) => {
     const head = `${connections} connection${connections === 1 ? "" : "s"}`.padEnd(32);
@@ -114,28 +133,25 @@ await runBench(async (bench) => {
         left.add(server.name);
         continue;
       }
-      const { pids, url, token } = running;
-      const target = { url, token, requests: server.requests };
-      await load(bench.dir, target, 64, WARM_UP_S);
-      for (const connections of CONNECTIONS) {
-        await settle(pids);
-        const before = total(pids, cpuNs);
-        const { requests, ...done } = await load(bench.dir, target, connections, Number(options.seconds));
-        const cpuUs = (total(pids, cpuNs) - before) / Math.max(1, requests) / 1e3;
-        const sample = { ...done, cpuUs, peakMb: total(pids, peakKb) / 1024 };
-        const key = `${server.name}|${connections}`;
-        samples.set(key, [...(samples.get(key) ?? []), sample]);
-        console.log(key, JSON.stringify(sample));
+      try {
+        await load(bench.dir, { ...running, requests: server.requests }, 64, WARM_UP_S);
+        for (const connections of CONNECTIONS) {
+          const key = `${server.name}|${connections}`;
+          const sample = await measure(bench.dir, running, server, connections);
+          samples.set(key, [...(samples.get(key) ?? []), sample]);
+          console.log(key, JSON.stringify(sample));
+        }
+        // What the worker has seen and decided.
+        for (const line of running.said().split("\n")) if (line.includes("one by one")) console.log(line);
+      } finally {
+        await running.stop();
       }
-      // What the worker has seen and decided.
-      for (const line of running.said().split("\n")) if (line.includes("one by one")) console.log(line);
-      await running.stop();
     }
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8", cwd: here });
   const text = [
     `${name}: one worker, requests of ${subject.request} (${subject.servers[0]?.requests.length} different ones), wrk with one thread, ${options.rounds} rounds of ${options.seconds} s, medians. Commit ${commit.trim()}.`,
     machine,
-    "CPU and memory of the whole process tree; the load generator shares the machine. Peers and their settings: peers/, requirements.txt.",
+    `CPU and memory of the whole process tree; the load generator shares the machine. Peers and their settings: ${relative(here, subject.programs)}/, requirements.txt.`,
     ...(left.size > 0 ? [`Not measured, since it did not answer: ${[...left].join(", ")}.`] : []),
     ...tableOf(
       servers.map((server) => server.name),

@@ -164,6 +164,9 @@ export const startServer = async (
   if ("command" in server || !server.gateway) return alone;
   const gateway = await startGateway(bench, [{ ports: [port()], concurrency: 64, queueMax: 256 }], {
     dir: `gateway-${nowMs()}`,
+  }).catch(async (error: unknown) => {
+    await stop();
+    throw error;
   });
   return {
     ...alone,
