@@ -9,14 +9,13 @@ const { values, positionals } = parseArgs({
   options: { python: { type: "string", default: "python3.11" }, uv: { type: "string", default: "uv" } },
 });
 const dir = resolve(positionals[0] ?? "peers");
-const MODEL = ["scikit-learn==1.2.2", "numpy<1.24", "joblib"];
 const lines = readFileSync(join(import.meta.dirname, "requirements.txt"), "utf8").split("\n");
 for (const line of lines.filter((text) => text !== "" && !text.startsWith("#"))) {
   const [name = "", ...requirements] = line.split(" ");
   const home = join(dir, name);
   if (!existsSync(home)) execFileSync(values.uv, ["venv", "--quiet", "--python", values.python, home]);
   const python = join(home, "bin/python");
-  execFileSync(values.uv, ["pip", "install", "--quiet", "--python", python, ...MODEL, ...requirements], {
+  execFileSync(values.uv, ["pip", "install", "--quiet", "--python", python, ...requirements], {
     stdio: "inherit",
   });
   console.log(`${name}: ${requirements.join(" ")}`);
