@@ -46,6 +46,11 @@ def main(parent_pid, fault_file, limits):
     gc.collect()
     if hasattr(gc, "freeze"):
         gc.freeze()
+    mode = load.get("batching", "off")
+    if mode != "off" and not engine.has_steps:
+        mode = "off"
+        text = "requests are answered one by one: %s replaces `inference` as a whole" % engine.name
+        channel.write({"t": "batching", "state": mode, "text": text})
     channel.write(
         {
             "t": "ready",
@@ -55,19 +60,13 @@ def main(parent_pid, fault_file, limits):
             "loadMs": round((time.perf_counter() - started) * 1000),
         }
     )
-    return serve(channel, engine, load.get("batching", "off"))
+    return serve(channel, engine, mode)
 
 
 def serve(channel, engine, mode):
     """Answers until the front closes the connection (0) or user code asks to exit (its code)."""
     answering = Answering(engine, os.getpid(), channel)
-    decisions = Batching(
-        mode if engine.has_steps else "off",
-        lambda state, text: channel.write({"t": "batching", "state": state, "text": text}),
-    )
-    if mode == "auto" and not engine.has_steps:
-        text = "requests are answered one by one: %s replaces `inference` as a whole" % engine.name
-        channel.write({"t": "batching", "state": "off", "text": text})
+    decisions = Batching(mode, lambda state, text: channel.write({"t": "batching", "state": state, "text": text}))
     while True:
         frame = channel.read()
         if frame is None:
@@ -84,13 +83,23 @@ def serve(channel, engine, mode):
             began = time.perf_counter()
             replies = answering.each(requests)
             single_s = time.perf_counter() - began
+            proves = answering.code is None
+            if proves:  # before the replies: with the last of them the front would take this worker for free
+                channel.write({"t": "proving"})
             channel.write_all(replies)
-            if answering.code is None:
+            if proves:
                 prove(answering, decisions, requests, replies, single_s)
+                if answering.code is None:
+                    channel.write({"t": "proved"})
         elif decisions.state == "on":
+            proves = decisions.is_due()
+            if proves:
+                channel.write({"t": "proving"})
             replies = answering.joined(requests, channel)
-            if answering.code is None and decisions.is_due():
+            if proves and answering.code is None:
                 prove_again(answering, decisions, requests, replies)
+                if answering.code is None:
+                    channel.write({"t": "proved"})
         else:
             channel.write_all(answering.each(requests))
         if answering.code is not None:
@@ -114,7 +123,7 @@ def prove(answering, decisions, requests, replies, single_s):
     joined_s = time.perf_counter() - began
     if answering.code is not None:
         return
-    decisions.proved(batching.difference(requests, replies, joined), len(requests), single_s, joined_s)
+    decisions.proved(difference(requests, replies, joined), len(requests), single_s, joined_s)
 
 
 def prove_again(answering, decisions, requests, joined):
@@ -122,7 +131,15 @@ def prove_again(answering, decisions, requests, joined):
     few = requests[: batching.PROVED_AGAIN]
     singles = answering.each(few)
     if answering.code is None:
-        decisions.proved_again(batching.difference(few, singles, joined))
+        decisions.proved_again(difference(few, singles, joined))
+
+
+def difference(requests, singles, joined):
+    """As batching.difference; answers that cannot be compared differ."""
+    try:
+        return batching.difference(requests, singles, joined)
+    except Exception as error:
+        return "joined and single answers cannot be compared (%s)" % describe(error)[0]
 
 
 class Answering(object):

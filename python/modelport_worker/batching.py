@@ -12,6 +12,7 @@ import json
 import time
 
 from modelport_worker import joining
+from modelport_worker.failures import describe
 
 # What `auto` wants to see: batches of different requests, and rows in them.
 _BATCHES, _ROWS = 3, 12
@@ -22,6 +23,8 @@ _WORTH = 0.8
 # A batch in so many is proved again once joining is on, by so many of its requests.
 _PROVE_EVERY = 500
 PROVED_AGAIN = 4
+# Of what is told about a decision, which may quote answers and exceptions.
+_WORDS_MAX = 2000
 
 
 class Batching(object):
@@ -73,7 +76,7 @@ class Batching(object):
     def _decide(self, state, text):
         if state != self.state:
             self.state = state
-            self._say(state, text)
+            self._say(state, text[:_WORDS_MAX])
 
 
 class JoinedFailure(Exception):
@@ -109,7 +112,7 @@ def answer_joined(engine, requests, one, failed, reply):
                 raise
             results = None
         except Exception as error:  # of a request that stands alone
-            at, _, began, ended = members[0]
+            ((at, _, began, ended),) = members
             reply(at, *failed(requests[at][0], requests[at][1], error, [began, ended]))
             continue
         if results is None:  # not within the handler above: what fails now has nothing to do with that failure
@@ -145,7 +148,7 @@ def _infer(engine, values):
         ended = time.perf_counter()
         return joining.split(result, counts), began, ended
     except Exception as error:
-        raise JoinedFailure(str(error))
+        raise JoinedFailure(describe(error)[0])
 
 
 def difference(requests, singles, joined):

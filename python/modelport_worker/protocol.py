@@ -16,6 +16,8 @@ The header's field `t` tells the frames apart:
                    answers      answers [{id, stepsUs?, size}]; body: theirs, one after the other
                    failed       id, kind (input | lookup | code), exception, traceback, exits, stepsUs?
                    unanswered   id; the worker ends before this one of several requests
+                   proving      the worker goes on with what it has after its replies: it compares answers, and is free after
+                   proved
                    batching     state (on | off), text: what was decided about joining, and why
 
 `stepsUs`: how long the worker had the request, in parts: before the first step, preprocess, inference, postprocess, after

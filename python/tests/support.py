@@ -71,10 +71,21 @@ class RunningWorker(object):
             }
         )
         self.loaded = self.channel.read()[0]
+        # Decided before the first request.
+        self.decided = None
+        if self.loaded["t"] == "batching":
+            self.decided, self.loaded = self.loaded, self.channel.read()[0]
 
     def predict(self, body):
         self.send([(1, body)])
-        return self.channel.read()
+        return self.read()
+
+    def read(self):
+        """The next frame that is not about whether the worker is free."""
+        while True:
+            frame = self.channel.read()
+            if frame is None or frame[0]["t"] not in ("proving", "proved"):
+                return frame
 
     def send(self, requests):
         """[(id, body)] as one predict frame."""
@@ -88,7 +99,7 @@ class RunningWorker(object):
         self.send(list(enumerate(bodies)))
         replies = []
         while len(replies) < len(bodies):
-            header, body = self.channel.read()
+            header, body = self.read()
             if header["t"] == "batching" and decided is not None:
                 decided(header)
                 continue

@@ -156,10 +156,35 @@ class Joined(unittest.TestCase):
         for at in range(3):
             replies = worker.predict_all([body(at * 10 + n) for n in range(1, 6)])
             self.assertEqual(self.answers(replies), [[(at * 10 + n) * 2] for n in range(1, 6)])
-        decided = worker.channel.read()[0]
+        decided = worker.read()[0]
         self.assertEqual((decided["t"], decided["state"]), ("batching", "on"))
         self.assertEqual(self.answers(worker.predict_all([body(5), body(6)])), [[10], [12]])
         self.assertEqual(json.loads(worker.predict(body(0))[1].decode())["data"][-2:], [2, 1])
+
+    def test_whatever_the_joined_step_raises_everyone_is_answered_and_the_decision_is_told_in_few_words(self):
+        for raised in ("class Odd(Exception):\n    def __str__(self): raise KeyError('no text')\n", "class Odd(Exception):\n    def __str__(self): return 'x' * 3000000\n"):
+            odd = raised + SERVICE.replace("self.joined.append(len(rows))", "if len(rows) > 1: raise Odd()")
+            on = self.start("on", odd)
+            self.assertEqual(self.answers(on.predict_all([body(1), body(2), body(3)])), [[2], [4], [6]])
+            auto = self.start("auto", odd)
+            self.assertEqual(self.answers(auto.predict_all([body(1), body(2)])), [[2], [4]])
+            decided = auto.read()[0]
+            self.assertEqual((decided["t"], decided["state"]), ("batching", "off"))
+            self.assertLess(len(decided["text"]), 5000)
+            self.assertEqual(self.answers(auto.predict_all([body(1), body(2)])), [[2], [4]])
+
+    def test_answers_that_cannot_be_compared_differ(self):
+        huge = SERVICE.replace("return [row * 2 for row in rows]", "return [10 ** 400 if len(rows) == 1 else 1.5 for row in rows]")
+        worker = self.start("auto", huge)
+        worker.predict_all([body(1), body(2)])
+        self.assertEqual(worker.read()[0]["state"], "off")
+        self.assertEqual(self.answers([worker.predict(body(3))]), [[10 ** 400]])
+
+    def test_says_that_it_is_not_free_while_it_compares(self):
+        worker = self.start("auto")
+        worker.send([(0, body(1)), (1, body(2))])
+        kinds = [worker.channel.read()[0]["t"] for _ in range(3)]
+        self.assertEqual(kinds, ["proving", "answers", "proved"])
 
     def test_auto_turns_away_from_services_whose_answers_depend_on_their_neighbours(self):
         depends = SERVICE.replace("return [row * 2 for row in rows]", "return [len(rows) for row in rows]")
@@ -170,9 +195,11 @@ class Joined(unittest.TestCase):
         for service in (depends, keeps, short):
             worker = self.start("auto", service)
             worker.predict_all([body(1, 1), body(2, 3)])
-            self.assertEqual(worker.channel.read()[0]["state"], "off")
+            self.assertEqual(worker.read()[0]["state"], "off")
             worker.close()
-        self.assertEqual(self.start("auto", whole).channel.read()[0]["state"], "off")
+        for mode in ("auto", "on"):
+            self.assertEqual(self.start(mode, whole).decided["state"], "off")
+        self.assertIsNone(self.start("off", whole).decided)
 
     def test_any_mix_of_requests_gets_the_answers_of_one_by_one(self):
         on, off = self.start("on"), self.start("off")

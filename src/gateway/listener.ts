@@ -136,6 +136,7 @@ export class Listener {
       new CallerConnection(socket, {
         handle: (exchange) => this.#guarded(exchange),
         limits: CALLER_LIMITS,
+        bodyMs: null,
         refusal: (refusal) => this.#refusal(refusal),
         sweptAt: () => this.#sweptAt,
         isClosing: this.#deps.isClosing,

@@ -27,6 +27,8 @@ export type DoorRefusal =
 export interface CallerConnectionDeps {
   readonly handle: ExchangeHandler;
   readonly limits: HeadLimits;
+  /** How long a body may take to come; null: whoever handles its exchange sees to that. */
+  readonly bodyMs: number | null;
   /** The whole answer, head included, for a request that cannot be read; the connection ends with it. */
   readonly refusal: (refusal: DoorRefusal) => string;
   /** Monotonic ms of the last sweep: exact enough for times of seconds. */
@@ -89,6 +91,8 @@ export class CallerConnection implements BodyEvents {
     if (now < this.#dueAt) return;
     if (this.#phase === "head" && this.#held.length > 0) this.#refuse({ kind: "late", limitMs: HEAD_MS });
     else if (this.#phase !== "exchange" || this.#exchange?.isEnded === true) this.socket.destroy();
+    else if (this.#deps.bodyMs !== null && this.#exchange?.isReceived === false)
+      this.#breakOff({ kind: "late", limitMs: this.#deps.bodyMs });
   }
 
   /** For a closing server: idle connections end now, the others with their answer. */
@@ -181,6 +185,7 @@ export class CallerConnection implements BodyEvents {
     this.#decoder.begin(head.bodyLength === null ? "chunked" : "length", head.bodyLength ?? 0);
     const exchange = new Http1Exchange(this, head, this.#deps.isClosing);
     exchange.isReceived = this.#decoder.isDone;
+    if (this.#deps.bodyMs !== null) this.#dueAt = this.#deps.sweptAt() + this.#deps.bodyMs;
     this.#exchange = exchange;
     // Until the body is looked at nothing is held: a handler that answers at once must find things in order.
     this.#held = data.length > bodyAt ? data.subarray(bodyAt) : EMPTY;
@@ -209,7 +214,10 @@ export class CallerConnection implements BodyEvents {
       return end < bytes.length ? bytes.subarray(end) : EMPTY;
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
-      this.#breakOff(error.message);
+      this.#breakOff({
+        kind: "malformed",
+        reason: `The request's body is not well-formed: ${error.message}.`,
+      });
       return EMPTY;
     }
   }
@@ -252,14 +260,14 @@ export class CallerConnection implements BodyEvents {
     this.#linger();
   }
 
-  /** The body turned out malformed. Where an answer has begun, only the cut connection can tell. */
-  #breakOff(reason: string): void {
+  /** The body turned out malformed, or does not come. Where an answer has begun, only the cut connection can tell. */
+  #breakOff(refusal: DoorRefusal): void {
     const exchange = this.#exchange;
     if (exchange === null) return this.#linger();
     this.#exchange = null;
     exchange.detach();
     if (exchange.isHeadSent) this.socket.destroy();
-    else this.#refuse({ kind: "malformed", reason: `The request's body is not well-formed: ${reason}.` });
+    else this.#refuse(refusal);
     exchange.listener.onClose(false);
   }
 

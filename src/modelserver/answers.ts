@@ -5,7 +5,7 @@
 import { requestForm } from "../core/engines.ts";
 import type { EngineName } from "../core/engines.ts";
 import type { Problem } from "../core/errors.ts";
-import type { JobOutcome } from "./pool.ts";
+import type { JobOutcome } from "./jobs.ts";
 
 export interface WireAnswer {
   readonly status: number;

@@ -30,14 +30,15 @@ export class Door {
   #isDraining = false;
   #whenIdle: (() => void) | null = null;
 
-  /** `handle` never throws. */
-  constructor(clock: Clock, timers: Timers, handle: (exchange: Exchange) => void) {
+  /** `handle` never throws. `bodyMs`: how long a request's body may take to come. */
+  constructor(clock: Clock, timers: Timers, bodyMs: number, handle: (exchange: Exchange) => void) {
     this.#clock = clock;
     this.#timers = timers;
     this.#sweptAt = clock.monotonicMs();
     this.#deps = {
       handle,
       limits: INSTANCE_LIMITS,
+      bodyMs,
       refusal: (refusal) => this.#refusal(refusal),
       sweptAt: () => this.#sweptAt,
       isClosing: () => this.#isDraining,

@@ -3,7 +3,7 @@
  * with its JSON as data. A failure in the middle is an event of its own, `error`, with the body that a failure has otherwise.
  */
 import type { Exchange } from "../http/exchange.ts";
-import type { ItemSink } from "./pool.ts";
+import type { ItemSink } from "./jobs.ts";
 
 export const EVENT_STREAM = "text/event-stream";
 

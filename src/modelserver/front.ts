@@ -15,7 +15,8 @@ import type { AnswerCheck } from "./answer-check.ts";
 import type { StepTimes } from "./measures.ts";
 import { readMultipart } from "./multipart.ts";
 import type { Multipart } from "./multipart.ts";
-import type { JobOutcome, JobTiming, Pool } from "./pool.ts";
+import type { JobOutcome, JobTiming } from "./jobs.ts";
+import type { Pool } from "./pool.ts";
 import type { RequestCheck } from "./request-check.ts";
 
 export interface FrontDeps {

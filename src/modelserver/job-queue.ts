@@ -4,9 +4,13 @@ export interface Waiting {
   state: "queued" | "running" | "settled";
   /** It is handed out by itself. */
   readonly alone: boolean;
+  /** What it holds of the process's memory. */
+  readonly bytes: number;
 }
 
 const EMPTIED_MAX = 1024;
+/** What jobs handed out together may hold, since a worker holds them all before it begins. */
+const TOGETHER_BYTES_MAX = 16 * 1024 * 1024;
 
 export class JobQueue<Job extends Waiting> {
   /** Settled jobs stay until they reach the head; `#size` counts those that still wait. */
@@ -30,9 +34,12 @@ export class JobQueue<Job extends Waiting> {
     this.#size += jobs.length;
   }
 
-  /** A job that waits here is being settled. */
+  /** A job that waits here has been settled. What it holds must not stay for long. */
   left(): void {
     this.#size--;
+    if (this.#jobs.length - this.#head < 2 * this.#size + EMPTIED_MAX / 16) return;
+    this.#jobs = this.#jobs.slice(this.#head).filter(({ state }) => state === "queued");
+    this.#head = 0;
   }
 
   /** The first job, left where it is. */
@@ -57,15 +64,18 @@ export class JobQueue<Job extends Waiting> {
     return undefined;
   }
 
-  /** The first jobs, at most so many; one that is to be handed out by itself comes by itself. */
+  /** The first jobs, at most so many and so large; one that is to be handed out by itself comes by itself. */
   shiftTogether(most: number): Job[] {
     const jobs: Job[] = [];
+    let bytes = 0;
     while (jobs.length < most) {
-      if (jobs.length > 0 && this.peek()?.alone !== false) break;
-      const job = this.shift();
-      if (job === undefined) break;
-      jobs.push(job);
-      if (job.alone) break;
+      const next = this.peek();
+      if (next === undefined) break;
+      bytes += next.bytes;
+      if (jobs.length > 0 && (next.alone || bytes > TOGETHER_BYTES_MAX)) break;
+      this.shift();
+      jobs.push(next);
+      if (next.alone) break;
     }
     return jobs;
   }

@@ -80,7 +80,9 @@ export const runModelserver = async (specPath: string): Promise<void> => {
     },
     spec,
   );
-  const door = new Door(systemClock, systemTimers, (exchange) => front.handle(exchange));
+  const door = new Door(systemClock, systemTimers, spec.predictTimeoutMs, (exchange) =>
+    front.handle(exchange),
+  );
 
   const end = async (): Promise<void> => {
     log("ending: no new connections, predictions in flight finish");

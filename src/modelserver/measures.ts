@@ -4,7 +4,7 @@
  */
 import { PREDICTION_OUTCOMES, STEPS, STEP_BUCKETS_MS } from "../core/instance-counters.ts";
 import type { InstanceCounters } from "../core/instance-counters.ts";
-import type { JobOutcome } from "./pool.ts";
+import type { JobOutcome } from "./jobs.ts";
 
 /** Where the steps lie in a worker's `stepsUs`: behind what came before them. */
 const FIRST_STEP = 1;

@@ -196,6 +196,17 @@ describe("the front", () => {
     expect((await instance.predict({})).status).toBe(200);
   });
 
+  it("answers 408 to a body that does not come within the time of a prediction", async () => {
+    const instance = await scripted({ predictTimeoutMs: 1000 });
+    const slow = httpRequest(instance.url, { method: "POST", headers: { "Content-Length": 10 } });
+    slow.on("error", () => {});
+    slow.write("{");
+    const [late] = (await once(slow, "response")) as [IncomingMessage];
+    expect(late.statusCode).toBe(408);
+    slow.destroy();
+    expect((await instance.predict({})).status).toBe(200);
+  });
+
   it("reads whatever head passes the gateway, with the gateway's own fields on top", async () => {
     const instance = await scripted();
     const post = (headers: Record<string, string>): Promise<number> =>

@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 import { FakeTime, startPool, submit } from "../../test/support/pool.ts";
 import type { FakeWorker } from "../../test/support/pool.ts";
 import { NO_BATCHING } from "../core/batching.ts";
-import type { JobOutcome } from "./pool.ts";
+import type { JobOutcome } from "./jobs.ts";
 
 test.each([
   ["one by one", NO_BATCHING],

@@ -4,7 +4,8 @@ import { FakeTime, startPool, submit } from "../../test/support/pool.ts";
 import type { FakeWorker } from "../../test/support/pool.ts";
 import { NO_BATCHING } from "../core/batching.ts";
 import type { Batching } from "../core/batching.ts";
-import type { ItemSink, JobOutcome, Pool } from "./pool.ts";
+import type { ItemSink, JobOutcome } from "./jobs.ts";
+import type { Pool } from "./pool.ts";
 
 let time: FakeTime;
 let workers: FakeWorker[];
@@ -76,85 +77,31 @@ describe("pool", () => {
     expect(pool.health().state).toBe("ready");
   });
 
-  describe("with one worker and quick predictions", () => {
-    /** A pool whose last prediction took this long, with the next ones handed over. */
-    const after = (ms: number, count: number): { pool: Pool; jobs: ReturnType<typeof submit>[] } => {
-      workers = [];
-      const pool = makePool(1);
-      worker(0).ready();
-      submit(pool);
-      const jobs = Array.from({ length: count }, () => submit(pool, 500));
-      time.advance(ms);
-      worker(0).answer();
-      return { pool, jobs };
-    };
+  it("asks what an exiting worker left again in its order", () => {
+    const pool = makePool(1);
+    worker(0).ready();
+    submit(pool);
+    const jobs = Array.from({ length: 4 }, () => submit(pool));
+    time.advance(1);
+    worker(0).answer();
+    const [, ...left] = worker(0).hands;
+    worker(0).fail(true);
+    time.advance(0);
+    worker(1).ready();
+    expect(worker(1).hands).toEqual(left);
+    for (const _ of left) worker(1).answer();
+    expect(jobs.map(kinds)).toEqual([["failed"], ["answer"], ["answer"], ["answer"]]);
+  });
 
-    it("hands over those that wait, 5 ms of work ahead at most, and slow ones one by one", () => {
-      for (const [ms, ahead] of [
-        [1, 5],
-        [2, 2],
-        [4, 1],
-        [100, 1],
-        [0, 16],
-      ] as const) {
-        after(ms, 20);
-        expect(worker(-1).hands.length, `${ms} ms`).toBe(ahead);
-      }
-    });
-
-    it("fails only the one that ended the worker, and asks the others again, not by themselves", () => {
-      const { jobs } = after(1, 5);
-      worker(0).answer();
-      worker(0).end(3);
-      expect(jobs.map(kinds)).toEqual([["answer"], ["crashed"], [], [], []]);
-      time.advance(0);
-      worker(1).ready();
-      expect(worker(1).hands).toHaveLength(3);
-      for (let n = 0; n < 3; n++) worker(1).answer();
-      expect(jobs.slice(2).map(kinds)).toEqual([["answer"], ["answer"], ["answer"]]);
-    });
-
-    it("asks again what the worker left when it was asked to exit", () => {
-      const { jobs } = after(1, 3);
-      const [first, ...left] = worker(0).hands;
-      worker(0).hands = [];
-      const frame = { kind: "code" as const, exception: "SystemExit", traceback: "", exits: true };
-      worker(0).events.failed({ t: "failed", id: first ?? -1, ...frame });
-      for (const id of left) worker(0).events.unanswered({ t: "unanswered", id });
-      time.advance(0);
-      worker(1).ready();
-      worker(1).answer();
-      worker(1).answer();
-      expect(jobs.map(kinds)).toEqual([["failed"], ["answer"], ["answer"]]);
-    });
-
-    it("ends the worker for the deadline of the one it is at, not of one behind it", () => {
-      const pool = makePool(1);
-      worker(0).ready();
-      submit(pool);
-      const [long, short] = [submit(pool, 5000), submit(pool, 500)];
-      time.advance(1);
-      worker(0).answer();
-      expect(worker(0).hands).toHaveLength(2);
-      time.advance(600);
-      expect([kinds(long), short.outcomes]).toEqual([[], [{ kind: "timeout", executing: false }]]);
-      expect(worker(0).killed).toBe(false);
-      worker(0).answer();
-      expect(kinds(long)).toEqual(["answer"]);
-      // What nobody waits for any more must not keep the worker for ever either.
-      time.advance(500);
-      expect(worker(0).killed).toBe(true);
-    });
-
-    it("gives each of several workers one at a time, since another may be free sooner", () => {
-      const pool = makePool(2);
-      worker(0).ready();
-      worker(1).ready();
-      for (let n = 0; n < 9; n++) submit(pool);
-      worker(0).answer();
-      worker(1).answer();
-      expect([worker(0).hands.length, worker(1).hands.length]).toEqual([1, 1]);
-    });
+  it("hands over together what fits into 16 MB, whatever its number", () => {
+    const pool = makePool(1, { mode: "on", maxSize: 64, maxDelayMs: 0 });
+    for (let n = 0; n < 5; n++)
+      pool.submit(
+        { contentType: "", query: "", parts: [], body: [], bodyBytes: 6e6, deadlineMs: 1000, items: null },
+        () => {},
+      );
+    worker(0).ready();
+    expect(worker(0).hands).toHaveLength(2);
   });
 
   it("drops a waiting prediction whose caller is gone, and finishes one that runs", () => {

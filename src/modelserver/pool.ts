@@ -7,7 +7,7 @@
  *           starting ── a load fails before any succeeded, or 3 fail in a row with none ready ──→ failed (for good)
  *
  * Each job is settled exactly once: by its answer, its deadline, its worker's end, its caller's leaving or the end of
- * the pool. `#settle` is the only place that does so.
+ * the pool. `#settle` does so for all that were taken in.
  *
  * Jobs that wait together go to a free worker together, at most `batching.maxSize` of them, and it may join them. When
  * it ends before it has answered all, the rest is asked again one by one: what ended it then ends alone.
@@ -23,44 +23,11 @@ import type { Failure } from "../core/service.ts";
 import { JobQueue } from "./job-queue.ts";
 import type { Waiting } from "./job-queue.ts";
 import { Measures, readStepTimes } from "./measures.ts";
+import type { JobInput, JobOutcome, JobTiming } from "./jobs.ts";
 import type { StepTimes } from "./measures.ts";
-import type { FailedFrame, Part } from "./protocol.ts";
 import type { Timers } from "./timers.ts";
 import type { StartWorker, Worker, WorkerExit, WorkerStart } from "./worker.ts";
 import { describeExit, exitFailure, loadFailure, startTimeoutFailure, withDetail } from "./load-failures.ts";
-
-export interface JobInput {
-  readonly contentType: string;
-  readonly query: string;
-  readonly parts: readonly Part[];
-  readonly body: readonly Buffer[];
-  readonly bodyBytes: number;
-  /** From now; covers waiting and execution. */
-  readonly deadlineMs: number;
-  /** Takes the answer item by item, when it is an iterator; null: as a whole. */
-  readonly items: ItemSink | null;
-}
-
-/** Where the items of a streamed answer go. */
-export interface ItemSink {
-  /** False: enough for now; `onDrain` is called once there is room again, or nobody is left. */
-  write(item: Buffer, onDrain: () => void): boolean;
-}
-
-/** What became of a job. `crashed`: the worker ended while it held the job. */
-export type JobOutcome =
-  | { readonly kind: "answer"; readonly body: Buffer; readonly items?: number }
-  | { readonly kind: "failed"; readonly frame: FailedFrame }
-  | { readonly kind: "timeout"; readonly executing: boolean }
-  | { readonly kind: "crashed"; readonly message: string; readonly fault: string }
-  | { readonly kind: "unavailable"; readonly failure: Failure | null };
-
-export interface JobTiming {
-  readonly queueMs: number;
-  readonly workerMs: number;
-  /** By the worker's own clock; null when it told none. */
-  readonly steps: StepTimes | null;
-}
 
 type Settle = (outcome: JobOutcome, timing: JobTiming) => void;
 
@@ -90,6 +57,12 @@ interface Slot {
   size: number;
   /** They may be joined; else it answers them one after the other. */
   together: boolean;
+  /** When it got them. */
+  since: number;
+  /** Not begun when the worker was asked to exit: asked again once all replies are here. */
+  left: Job[];
+  /** It compares joined answers with single ones, and takes nothing meanwhile. */
+  proving: boolean;
   /** It takes several jobs at once: batching is on, and it has not found that they must not be joined. */
   joins: boolean;
   /** Ends in a row without a minute of health between; the place in the back-off. */
@@ -125,6 +98,9 @@ const LOAD_ATTEMPTS = 3;
 /** How much work, by what the last jobs took, the only worker gets ahead, and how many jobs at most. */
 const AHEAD_MS = 5;
 const AHEAD_MAX = 16;
+/** How long a worker may compare joined answers with single ones: so long, and ten times what the single ones took. */
+const PROOF_MS = 1_000;
+const PROOF_FACTOR = 10;
 /** The share of an inference's time that a request waits for others to join it. */
 const PATIENCE = 0.2;
 
@@ -155,6 +131,7 @@ export class Pool {
   #cancelDelay = (): void => {};
   #onStopped: (() => void)[] = [];
   #decision: BatchingDecision | null = null;
+  #mustNotJoin = false;
   readonly #measures = new Measures();
 
   constructor(deps: PoolDeps, options: PoolOptions) {
@@ -167,6 +144,9 @@ export class Pool {
       jobs: [],
       size: 0,
       together: false,
+      since: 0,
+      left: [],
+      proving: false,
       joins: false,
       failures: 0,
       readyAt: null,
@@ -225,6 +205,7 @@ export class Pool {
       queuedAt: now,
       startedAt: now,
       alone: input.items !== null,
+      bytes: input.bodyBytes,
       state: "queued",
       cancelDeadline: () => {},
     };
@@ -277,65 +258,89 @@ export class Pool {
     slot.state = "starting";
     slot.readyAt = null;
     slot.loadFailure = null;
-    slot.joins = this.#options.batching.mode !== "off";
+    const joins = this.#options.batching.mode !== "off" && !this.#mustNotJoin;
+    slot.joins = joins;
+    slot.proving = false;
     slot.cancelTimer = timers.after(this.#options.startTimeoutMs, () => {
       slot.loadFailure = startTimeoutFailure(this.#options.startTimeoutMs);
       slot.worker?.kill({ dump: true });
     });
-    slot.worker = this.#deps.startWorker(this.#options.start(slot.index), {
-      ready: (frame) => {
-        // It may have been given up (start timeout, stop) while this frame was on its way.
-        if (slot.state !== "starting" || slot.loadFailure !== null || this.#stopping) return;
-        slot.cancelTimer();
-        slot.state = "idle";
-        slot.readyAt = clock.monotonicMs();
-        this.#everReady = true;
-        this.#loadFailuresInARow = 0;
-        log(
-          `${name} is ready: ${frame.service} on Python ${frame.python}, ` +
-            `model loaded in ${frame.loadMs} ms, ${Math.round(slot.readyAt - startedAt)} ms after start`,
-        );
-        this.#dispatch();
+    const start = this.#options.start(slot.index);
+    const load = joins ? start.load : { ...start.load, batching: "off" as const };
+    slot.worker = this.#deps.startWorker(
+      { ...start, load },
+      {
+        ready: (frame) => {
+          // It may have been given up (start timeout, stop) while this frame was on its way.
+          if (slot.state !== "starting" || slot.loadFailure !== null || this.#stopping) return;
+          slot.cancelTimer();
+          slot.state = "idle";
+          slot.readyAt = clock.monotonicMs();
+          this.#everReady = true;
+          this.#loadFailuresInARow = 0;
+          log(
+            `${name} is ready: ${frame.service} on Python ${frame.python}, ` +
+              `model loaded in ${frame.loadMs} ms, ${Math.round(slot.readyAt - startedAt)} ms after start`,
+          );
+          this.#dispatch();
+        },
+        loadFailed: (frame) => {
+          slot.loadFailure ??= loadFailure(frame);
+          log(`${name} could not load the model\n${frame.traceback.trimEnd()}`);
+          // Threads of user code could keep the process from ending by itself.
+          slot.worker?.kill({ dump: false });
+        },
+        item: (frame, body) => {
+          const job = slot.jobs.find(({ id }) => id === frame.id);
+          const { worker } = slot;
+          if (job?.state !== "running" || worker === null) return;
+          if (job.input.items?.write(body, () => worker.listen(true)) === false) worker.listen(false);
+        },
+        answer: (frame, body) => {
+          const job = this.#take(slot, frame.id);
+          const items = frame.items === undefined ? {} : { items: frame.items };
+          if (job !== null)
+            this.#settle(job, { kind: "answer", body, ...items }, readStepTimes(frame.stepsUs));
+          this.#dispatch();
+        },
+        failed: (frame) => {
+          log(`prediction failed in ${name}\n${frame.traceback.trimEnd()}`);
+          const job = this.#take(slot, frame.id);
+          if (frame.exits && slot.jobs.length === 0) this.#letEnd(slot);
+          else if (frame.exits) slot.state = "ending";
+          if (job !== null) this.#settle(job, { kind: "failed", frame }, readStepTimes(frame.stepsUs));
+          this.#dispatch();
+        },
+        unanswered: (frame) => {
+          const job = this.#take(slot, frame.id);
+          if (job !== null) slot.left.push(job);
+          if (slot.jobs.length > 0) return;
+          this.#letEnd(slot);
+          this.#askAgain(slot.left.splice(0), slot.together);
+          this.#dispatch();
+        },
+        proving: (on) => {
+          slot.proving = on;
+          slot.cancelTimer();
+          if (on) {
+            const sinceMs = clock.monotonicMs() - slot.since;
+            slot.cancelTimer = timers.after(PROOF_MS + sinceMs * PROOF_FACTOR, () => {
+              log(`${name} does not come to an end with joined predictions and is replaced`);
+              slot.worker?.kill({ dump: true });
+            });
+          } else if (slot.state === "busy" && slot.jobs.length === 0) {
+            slot.state = "idle";
+            this.#dispatch();
+          }
+        },
+        batching: (frame) => {
+          slot.joins = frame.state === "on";
+          this.#decision = parseBatchingDecision(frame);
+          log(`${name}: ${frame.text}`);
+        },
+        exited: (exit) => this.#slotEnded(slot, exit),
       },
-      loadFailed: (frame) => {
-        slot.loadFailure ??= loadFailure(frame);
-        log(`${name} could not load the model\n${frame.traceback.trimEnd()}`);
-        // Threads of user code could keep the process from ending by itself.
-        slot.worker?.kill({ dump: false });
-      },
-      item: (frame, body) => {
-        const job = slot.jobs.find(({ id }) => id === frame.id);
-        const { worker } = slot;
-        if (job?.state !== "running" || worker === null) return;
-        if (job.input.items?.write(body, () => worker.listen(true)) === false) worker.listen(false);
-      },
-      answer: (frame, body) => {
-        const job = this.#take(slot, frame.id);
-        const items = frame.items === undefined ? {} : { items: frame.items };
-        if (job !== null) this.#settle(job, { kind: "answer", body, ...items }, readStepTimes(frame.stepsUs));
-        this.#dispatch();
-      },
-      failed: (frame) => {
-        log(`prediction failed in ${name}\n${frame.traceback.trimEnd()}`);
-        const job = this.#take(slot, frame.id);
-        if (frame.exits && slot.jobs.length === 0) this.#letEnd(slot);
-        else if (frame.exits) slot.state = "ending";
-        if (job !== null) this.#settle(job, { kind: "failed", frame }, readStepTimes(frame.stepsUs));
-        this.#dispatch();
-      },
-      unanswered: (frame) => {
-        const job = this.#take(slot, frame.id);
-        if (slot.jobs.length === 0) this.#letEnd(slot);
-        if (job !== null) this.#askAgain([job], slot.together);
-        this.#dispatch();
-      },
-      batching: (frame) => {
-        slot.joins = frame.state === "on";
-        this.#decision = parseBatchingDecision(frame);
-        log(`${name}: ${frame.text}`);
-      },
-      exited: (exit) => this.#slotEnded(slot, exit),
-    });
+    );
   }
 
   /** The job that a worker's reply belongs to; the worker is free again. Null for a job nobody waits for. */
@@ -348,13 +353,23 @@ export class Pool {
     if (slot.jobs.length === 0) {
       this.#around = slot.size + this.#queue.size;
       this.#endedAt = this.#deps.clock.monotonicMs();
-      this.#lastMs = this.#endedAt - job.startedAt;
+      this.#lastMs = this.#endedAt - slot.since;
       if (!slot.together) this.#eachMs = this.#lastMs / slot.size;
-      if (slot.state === "busy") slot.state = "idle";
-    }
+      if (slot.state === "busy" && !slot.proving) slot.state = "idle";
+    } else if (!slot.together && at === 0) this.#begins(slot.jobs[0]);
     if (job.state !== "settled") return job;
     job.cancelDeadline();
     return null;
+  }
+
+  /** The next of jobs in their order is the one the worker is at now. */
+  #begins(job: Job | undefined): void {
+    if (job === undefined) return;
+    job.startedAt = this.#deps.clock.monotonicMs();
+    if (job.state !== "settled") return;
+    // Nobody waits for it any more, but it must not take for ever.
+    job.cancelDeadline();
+    job.cancelDeadline = this.#deps.timers.after(job.input.deadlineMs, () => this.#deadline(job));
   }
 
   /** User code asked to exit, and everything is answered. */
@@ -372,6 +387,8 @@ export class Pool {
     // Joined, any of them may have ended it; of jobs in their order only the first had begun.
     const isJoined = slot.together && slot.size > 1;
     const again = isJoined ? jobs : jobs.slice(1);
+    const left = slot.left.splice(0);
+    if (slot.proving && jobs.length === 0 && !this.#stopping) this.#joinsNoMore(name);
     slot.cancelTimer();
     slot.worker = null;
     slot.jobs = [];
@@ -384,12 +401,11 @@ export class Pool {
       else if (!again.includes(job))
         this.#settle(job, { kind: "crashed", message: describeExit(exit), fault: exit.fault });
     }
-    if (again.length > 0 && !this.#stopping) {
-      this.#askAgain(
-        again.filter((job) => job.state !== "settled"),
-        isJoined,
-      );
-      this.#dispatch();
+    const waiting = [...left, ...again].filter((job) => job.state !== "settled");
+    if (waiting.length > 0) {
+      this.#askAgain(waiting, isJoined);
+      if (this.#stopping) this.#settleQueue(null);
+      else this.#dispatch();
     }
     if (this.#stopping || this.#failure !== null) {
       if (this.#slots.every((s) => s.state === "stopped"))
@@ -412,6 +428,14 @@ export class Pool {
         `another starts ${delayMs === 0 ? "now" : `in ${delayMs / 1000} s`}`,
     );
     slot.cancelTimer = timers.after(delayMs, () => this.#startSlot(slot));
+  }
+
+  /** A worker ended over joined requests that were answered one by one before: no worker of this instance tries that again. */
+  #joinsNoMore(name: string): void {
+    this.#mustNotJoin = true;
+    const text = `requests are answered one by one: ${name} ended over requests that it had answered one by one and inferred joined`;
+    this.#decision = { state: "off", text };
+    this.#deps.log(text);
   }
 
   #fail(failure: Failure): void {
@@ -446,6 +470,7 @@ export class Pool {
       slot.state = "busy";
       slot.jobs = jobs;
       slot.size = jobs.length;
+      slot.since = now;
       slot.together = slot.joins;
       this.#lastSize = jobs.length;
       this.#running += jobs.length;
@@ -509,9 +534,8 @@ export class Pool {
   #deadline(job: Job): void {
     const slot = this.#slots.find((s) => s.jobs.includes(job));
     if (slot !== undefined && !slot.together && slot.jobs[0] !== job) {
-      // It has not begun; when it does, nobody waits for it any more, but it must not take for ever.
+      // It has not begun.
       if (job.state !== "settled") this.#settle(job, { kind: "timeout", executing: false });
-      job.cancelDeadline = this.#deps.timers.after(job.input.deadlineMs, () => this.#deadline(job));
       return;
     }
     if (slot !== undefined) {

@@ -17,6 +17,8 @@ const KINDS = [
   "answers",
   "failed",
   "unanswered",
+  "proving",
+  "proved",
   "batching",
 ] as const;
 type Frame = FrontFrame | WorkerFrame;
@@ -71,6 +73,7 @@ describe("protocol", () => {
   it("refuses frames without the fields that are read, since user code holds the worker's end", () => {
     for (const frame of [
       { t: "failed", id: 1 },
+      { t: "failed", id: 1, kind: "odd", exception: "", traceback: "", exits: false },
       { t: "load-failed", exception: "E", traceback: 5 },
       { t: "batching", state: "on" },
       { t: "answers" },

@@ -89,6 +89,9 @@ export type WorkerFrame =
   | FailedFrame
   /** One of several requests that the worker has not begun, since user code asked to exit before. */
   | { readonly t: "unanswered"; readonly id: number }
+  /** It goes on with what it has in hand after its replies: it compares joined answers with single ones, and is free after `proved`. */
+  | { readonly t: "proving" }
+  | { readonly t: "proved" }
   /** What it decided about joining requests, and on what evidence. */
   | { readonly t: "batching"; readonly state: "on" | "off"; readonly text: string };
 
@@ -107,6 +110,7 @@ export const encodeHead = (header: FrontFrame | WorkerFrame, bodyBytes: number):
   return head;
 };
 
+const FAILURES: readonly unknown[] = ["input", "lookup", "code"] satisfies FailedFrame["kind"][];
 const TEXTS: Readonly<Record<string, readonly string[]>> = {
   "load-failed": ["exception", "traceback"],
   failed: ["exception", "traceback"],
@@ -116,6 +120,7 @@ const TEXTS: Readonly<Record<string, readonly string[]>> = {
 /** Both ends ship together, but user code holds the worker's: what would break us is looked at, nothing else. */
 const isWellFormed = (header: object, t: string): boolean => {
   const fields = header as Readonly<Record<string, unknown>>;
+  if (t === "failed" && !FAILURES.includes(fields["kind"])) return false;
   if (t === "answers") {
     const { answers } = fields;
     return Array.isArray(answers) && answers.every((one: unknown) => typeof one === "object" && one !== null);

@@ -46,6 +46,8 @@ export interface WorkerEvents {
   answer(frame: Answered & { readonly items?: number }, body: Buffer): void;
   failed(frame: FailedFrame): void;
   unanswered(frame: Extract<WorkerFrame, { t: "unanswered" }>): void;
+  /** Whether it compares answers from now on, and is not free whatever it has replied. */
+  proving(on: boolean): void;
   batching(frame: Extract<WorkerFrame, { t: "batching" }>): void;
   exited(exit: WorkerExit): void;
 }
@@ -143,7 +145,18 @@ export const startWorkerWith =
     // A broken connection shows as the process's exit; errors here (EPIPE) carry nothing more.
     connection.on("error", () => {});
     const reader = new FrameReader<WorkerFrame>(
-      ["ready", "load-failed", "item", "answer", "answers", "failed", "unanswered", "batching"],
+      [
+        "ready",
+        "load-failed",
+        "item",
+        "answer",
+        "answers",
+        "failed",
+        "unanswered",
+        "proving",
+        "proved",
+        "batching",
+      ],
       (frame, body) => {
         switch (frame.t) {
           case "ready":
@@ -163,6 +176,10 @@ export const startWorkerWith =
             return events.failed(frame);
           case "unanswered":
             return events.unanswered(frame);
+          case "proving":
+            return events.proving(true);
+          case "proved":
+            return events.proving(false);
           case "batching":
             return events.batching(frame);
         }

@@ -1,11 +1,11 @@
 /** Pools in time that moves only when a test says so, with workers whose every step the test makes. */
 import { expect } from "vitest";
 import { NO_BATCHING } from "../../src/core/batching.ts";
-import type { Batching } from "../../src/core/batching.ts";
+import type { Batching, BatchingMode } from "../../src/core/batching.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { instant } from "../../src/core/ids.ts";
 import { Pool } from "../../src/modelserver/pool.ts";
-import type { ItemSink, JobOutcome } from "../../src/modelserver/pool.ts";
+import type { ItemSink, JobOutcome } from "../../src/modelserver/jobs.ts";
 import { PROTOCOL_VERSION } from "../../src/modelserver/protocol.ts";
 import type { Timers } from "../../src/modelserver/timers.ts";
 import type { Worker, WorkerEvents, WorkerExit, WorkerRequest } from "../../src/modelserver/worker.ts";
@@ -56,9 +56,12 @@ export class FakeWorker implements Worker {
   #mayJoin: boolean;
   killed = false;
   ended = false;
-  constructor(events: WorkerEvents, mayJoin: boolean) {
+  /** As it was told when it was started. */
+  readonly batching: BatchingMode;
+  constructor(events: WorkerEvents, batching: BatchingMode) {
     this.events = events;
-    this.#mayJoin = mayJoin;
+    this.batching = batching;
+    this.#mayJoin = batching !== "off";
   }
   get current(): number | null {
     return this.hands[0] ?? null;
@@ -92,6 +95,10 @@ export class FakeWorker implements Worker {
     const body = Buffer.from(this.asked.get(id) ?? "");
     this.events.answer({ id, stepsUs: [1, 2000, 3000, 4000, 5] }, body);
   }
+  /** Whether it compares answers from now on. */
+  prove(on: boolean): void {
+    this.events.proving(on);
+  }
   /** Whether requests are joined from now on. */
   decide(state: "on" | "off"): void {
     this.#mayJoin = state === "on";
@@ -123,8 +130,8 @@ export const startPool = (
       clock,
       timers: time,
       log: () => {},
-      startWorker: (_, events) => {
-        const made = new FakeWorker(events, batching.mode !== "off");
+      startWorker: ({ load }, events) => {
+        const made = new FakeWorker(events, load.batching ?? "off");
         workers.push(made);
         return made;
       },
@@ -147,6 +154,7 @@ export const startPool = (
           modelFile: "",
           modelName: "",
           modelVersion: "",
+          batching: batching.mode,
         },
       }),
     },
