@@ -46,7 +46,7 @@ export const compileAnswerCheck = (
   return (body) => {
     // A worker writes JSON; should one ever not, that is for the caller to see.
     const read = parse(body);
-    const problems = read === null ? [] : violations(read.value);
+    const problems = read === null ? [] : violations(read.value, body.length);
     if (problems.length > 0) say(problems);
     return rule.refuses ? problems : [];
   };

@@ -14,6 +14,8 @@ import { show } from "../core/show.ts";
 
 /** Problems told at once; more tell nobody anything. */
 const PROBLEMS_MAX = 100;
+/** Ajv keeps some 200 bytes for each problem before any can be left out: of more text than this only the first is looked for. */
+const COLLECTED_BYTES_MAX = 256 * 1024;
 
 /** A file of a form, as far as schemas can see it. */
 export class FormFile {}
@@ -113,13 +115,25 @@ const problemOf = (error: ErrorObject): Problem => {
   }
 };
 
-/** Throws a plain Error with Ajv's words where the schema is none. The result tells everything that is wrong with a value. */
-export const compileSchema = (
-  schema: Readonly<Record<string, unknown>>,
-  { isForm }: { readonly isForm: boolean },
-): ((value: unknown) => readonly Problem[]) => {
+/** Ajv notes an error for every element that is not what `contains` looks for; written like this, it notes one. */
+const containsAtOnce = (ajv: Ajv): void => {
+  ajv.removeKeyword("contains");
+  ajv.addKeyword({
+    keyword: "contains",
+    type: "array",
+    schemaType: ["object", "boolean"],
+    macro: (schema: object | boolean) => ({ not: { items: { not: schema } } }),
+    error: { message: "must contain at least 1 valid item(s)" },
+  });
+};
+const OF_CONTAINS = /\/contains\/not$/;
+
+const compile = (
+  schema: object,
+  { isForm, everything }: { readonly isForm: boolean; readonly everything: boolean },
+) => {
   const ajv = new Ajv({
-    allErrors: true,
+    allErrors: everything,
     verbose: true,
     strict: false,
     logger: false,
@@ -133,26 +147,61 @@ export const compileSchema = (
     schemaType: "boolean",
     validate: (wanted: boolean, value: unknown) => !wanted || value instanceof FormFile,
   });
-  const validate = ajv.compile(meant(withoutName(schema), isForm) as object);
-  return (value) => {
+  if (!everything) containsAtOnce(ajv);
+  const validate = ajv.compile(schema);
+  return (value: unknown): readonly ErrorObject[] => {
+    if (validate(value)) return [];
+    // A failing branch of anyOf and if tells its own errors; the sum of them says nothing further.
+    return (validate.errors ?? []).filter(
+      ({ keyword, schemaPath }) => keyword !== "if" && (everything || !OF_CONTAINS.test(schemaPath)),
+    );
+  };
+};
+
+/**
+ * Throws a plain Error with Ajv's words where the schema is none. The result tells what is wrong with a value that was
+ * `bytes` of text: everything, or where that is more than 256 KB the first of it, so that no caller chooses how much memory
+ * the problems take.
+ */
+export const compileSchema = (
+  schema: Readonly<Record<string, unknown>>,
+  { isForm }: { readonly isForm: boolean },
+): ((value: unknown, bytes: number) => readonly Problem[]) => {
+  const wanted = meant(withoutName(schema), isForm) as object;
+  const firstOf = compile(wanted, { isForm, everything: false });
+  const allOf = compile(wanted, { isForm, everything: true });
+  const isLarge = (bytes: number): boolean => bytes > COLLECTED_BYTES_MAX;
+  const errorsOf = (value: unknown, bytes: number): readonly ErrorObject[] => {
+    const first = firstOf(value);
+    return first.length === 0 || isLarge(bytes) ? first : allOf(value);
+  };
+  return (value, bytes) => {
+    let errors: readonly ErrorObject[];
     try {
-      if (validate(value)) return [];
+      errors = errorsOf(value, bytes);
     } catch (error) {
       // A schema that refers to itself goes as deep as the value does.
       if (!(error instanceof RangeError)) throw error;
       return [{ path: "", message: "is nested too deeply to be checked", fix: "nest it less" }];
     }
-    // A failing branch of anyOf and if tells its own errors; the sum of them says nothing further.
-    const errors = (validate.errors ?? []).filter(({ keyword }) => keyword !== "if");
     const problems = errors.slice(0, PROBLEMS_MAX).map(problemOf);
-    return errors.length <= PROBLEMS_MAX
+    if (errors.length > PROBLEMS_MAX)
+      return [
+        ...problems.slice(0, PROBLEMS_MAX - 1),
+        {
+          path: "",
+          message: `and ${errors.length - PROBLEMS_MAX + 1} more problems`,
+          fix: "put these right first",
+        },
+      ];
+    return problems.length === 0 || !isLarge(bytes)
       ? problems
       : [
-          ...problems.slice(0, PROBLEMS_MAX - 1),
+          ...problems,
           {
             path: "",
-            message: `and ${errors.length - PROBLEMS_MAX + 1} more problems`,
-            fix: "put these right first",
+            message: "and maybe more: of more than 256 KB only the first problem is told",
+            fix: "put it right first",
           },
         ];
   };
