@@ -22,16 +22,21 @@ export class FormFile {}
 
 /** Values that are no schemas, whatever they hold. */
 const PLAIN = new Set(["enum", "const", "default", "examples"]);
+/** Schemas by names that packages choose, which are no keywords. */
+const NAMED = new Set(["properties", "patternProperties", "definitions", "$defs", "dependencies"]);
 /** Of draft 4: `"minimum": 0, "exclusiveMinimum": true`. */
 const BOUNDS = [
   ["minimum", "exclusiveMinimum"],
   ["maximum", "exclusiveMaximum"],
 ] as const;
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** `isForm`: `file` is a type. */
 const meant = (schema: unknown, isForm: boolean): unknown => {
   if (Array.isArray(schema)) return schema.map((item) => meant(item, isForm));
-  if (typeof schema !== "object" || schema === null) return schema;
+  if (!isObject(schema)) return schema;
   const given: Record<string, unknown> = { ...schema };
   for (const [bound, exclusive] of BOUNDS) {
     if (typeof given[exclusive] !== "boolean") continue;
@@ -44,16 +49,15 @@ const meant = (schema: unknown, isForm: boolean): unknown => {
     delete given["type"];
     given["isFile"] = true;
   }
-  return Object.fromEntries(
-    Object.entries(given).map(([key, value]) => [
-      key,
-      PLAIN.has(key)
-        ? value
-        : key === "items" && Array.isArray(value) && value.length === 1
-          ? meant(value[0], isForm)
-          : meant(value, isForm),
-    ]),
-  );
+  return Object.fromEntries(Object.entries(given).map(([key, value]) => [key, meantBy(key, value, isForm)]));
+};
+
+/** What a keyword's value means. */
+const meantBy = (key: string, value: unknown, isForm: boolean): unknown => {
+  if (PLAIN.has(key)) return value;
+  if (NAMED.has(key) && isObject(value))
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, meant(one, isForm)]));
+  return meant(key === "items" && Array.isArray(value) && value.length === 1 ? value[0] : value, isForm);
 };
 
 /** Which dialect of JSON Schema a package names does not matter: none of them is fetched. */

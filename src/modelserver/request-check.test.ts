@@ -193,6 +193,13 @@ describe("a form", () => {
     expect(form(LIST, ["images", "a", "a.jpg"])).toMatchObject([{ path: "images" }]);
   });
 
+  test.each(["default", "const", "enum", "examples"])("may have a field called %s like any other", (name) => {
+    const schema = { properties: { [name]: { $ref: "#/definitions/const" } } };
+    const ONE = { ...schema, definitions: { const: { type: "file" } }, required: [name] };
+    expect(form(ONE, [name, "JPEG", "cat.jpg"])).toEqual([]);
+    expect(form(ONE, [name, "text"])).toMatchObject([{ path: name, message: 'is "text", not a file' }]);
+  });
+
   test("is told each field that is missing or of another kind", () => {
     expect(form(FILE, ["top", "many"])).toEqual([
       { path: "images", message: "is required", fix: "add it" },
