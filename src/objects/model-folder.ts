@@ -13,8 +13,8 @@ const VERSIONS_MAX = 1000;
 const join = (...parts: readonly string[]): string => parts.filter((part) => part !== "").join("/");
 
 /**
- * `jobVersion` (`V002`) picks one run of a training job; without it the newest that has a model counts. Throws
- * SOURCE_NOT_FOUND, and BUCKET_NOT_FOUND as the objects do.
+ * `jobVersion` (`V002`) picks one run of a training job; without it the newest that has a model counts. Of a source that
+ * holds the folder itself it tells only where that came from. Throws SOURCE_NOT_FOUND, and BUCKET_NOT_FOUND as the objects do.
  */
 export const findModelFolder = async (
   objects: Objects,
@@ -34,7 +34,7 @@ export const findModelFolder = async (
   const direct = [join(key, "model"), ...(/(?:^|\/)model$/.test(key) ? [key] : [])];
   const isNamed =
     jobVersion !== null && !new RegExp(`(?:^|/)${RegExp.escape(jobVersion)}(?:/model)?$`).test(key);
-  const found = await first(isNamed ? [join(key, jobVersion, "model")] : direct);
+  const found = await first(isNamed ? [join(key, jobVersion, "model"), ...direct] : direct);
   if (found !== null) return found;
   const runs = await jobVersions(objects, project, at.bucket, key);
   const newest = isNamed ? null : await first(runs.map((run) => join(key, run, "model")));
