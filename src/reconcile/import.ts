@@ -46,8 +46,8 @@ export interface Importer {
   pass(id: ModelId, signal: AbortSignal): Promise<Pass>;
   /**
    * A service wants to start a version whose files were not taken yet: the next pass takes them. `begin`: that pass is to be
-   * queued. Once they could not be taken, after `since`, that is the answer; a later deployment tries again. Kept in memory
-   * only: each pass of the service asks anew.
+   * queued. Once they could not be taken, that is the answer to every deployment that waited, known by when it began (`since`);
+   * any other tries again. Kept in memory only: each pass of the service asks anew.
    */
   want(
     id: ModelId,
@@ -291,19 +291,21 @@ const asFailure = (error: unknown): ImportFailure | null => {
 
 export const createImporter = (deps: ImporterDeps): Importer => {
   const passes = new Map<ModelId, Running>();
-  const wanted = new Set<ModelId>();
-  const failures = new Map<ModelId, { readonly failure: Failure; readonly at: Instant }>();
+  /** Which deployments wait for the files of a version, and of those that could not be taken, which waited. */
+  const wanted = new Map<ModelId, Set<Instant>>();
+  const failures = new Map<ModelId, { readonly failure: Failure; readonly waited: ReadonlySet<Instant> }>();
   const held = (what: "packageDigest" | "environmentKey"): ReadonlySet<string> =>
     new Set([...passes.values()].flatMap((running) => running[what] ?? []));
 
   return {
     want: (id, since) => {
       const known = failures.get(id);
-      if (known !== undefined && known.at >= since) return { kind: "failed", failure: known.failure };
+      // Not by the order of the two: the clock may have been set back in between.
+      if (known?.waited.has(since) === true) return { kind: "failed", failure: known.failure };
       failures.delete(id);
-      if (wanted.has(id)) return { kind: "underway" };
-      wanted.add(id);
-      return { kind: "begin" };
+      const waiting = wanted.get(id);
+      wanted.set(id, new Set(waiting).add(since));
+      return { kind: waiting === undefined ? "begin" : "underway" };
     },
     holding: () => ({ packages: held("packageDigest"), environments: held("environmentKey") }),
     reconsider: async (id) => {
@@ -321,8 +323,9 @@ export const createImporter = (deps: ImporterDeps): Importer => {
         if (model?.status === "publishing") return await importModel(deps, model, running, signal);
         if (model?.published?.packageDigest === null && wanted.has(id)) {
           const failure = await loadModel(deps, model, running, signal);
+          const waited = wanted.get(id) ?? new Set();
           wanted.delete(id);
-          if (failure !== null) failures.set(id, { failure, at: deps.clock.now() });
+          if (failure !== null) failures.set(id, { failure, waited });
           return { kind: "done" };
         }
         wanted.delete(id);
