@@ -80,6 +80,7 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
         tools: join(config.dataDir, "tools"),
         machinePython: config.python,
         fetchPython: config.fetchPython,
+        devices: config.devices,
         environment: config.toolEnvironment,
         clock: systemClock,
       }).states();

@@ -98,6 +98,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       environment: config.toolEnvironment,
       fetchPython: config.fetchPython,
       torchCpuIndex: config.torchCpuIndex,
+      devices: config.devices,
       buildTimeoutMs: config.environmentTimeoutMs,
       clock,
       logger: createLogger("run", "silent"),
