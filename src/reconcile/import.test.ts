@@ -559,11 +559,27 @@ describe("dynamic loading", () => {
         );
         return { ...page, objects: found };
       },
+      // Every file counts as larger by 6 GB.
+      download: (project, folder, into, limits, signal) =>
+        real.download(
+          project,
+          folder,
+          into,
+          { ...limits, maxFileBytes: limits.maxFileBytes - 6 * GB },
+          signal,
+        ),
     };
     await start();
     const model = await create({ request });
     await importer.pass(model.id, never);
     expect((await read(model)).published?.sizeBytes).toBeGreaterThan(6 * GB);
+    importer.want(model.id, model.createdAt);
+    await importer.pass(model.id, never);
+    expect((await read(model)).published?.packageDigest).toMatch(/^[0-9a-f]{64}$/);
+    const copied = await create();
+    await importer.pass(copied.id, never);
+    expect((await read(copied)).status).toBe("failed");
+    expect((await history(copied)).at(-1)?.info).toMatch(/iris\/model\/\S+ exceeds/);
   });
 });
 
