@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AppError, fail } from "../core/errors.ts";
+import { AppError, fail, problemText } from "../core/errors.ts";
 import type { Problem } from "../core/errors.ts";
 import { at, modelEvents, withDuration } from "../core/event-texts.ts";
 import type { EventText } from "../core/event-texts.ts";
@@ -81,15 +81,14 @@ class ImportFailure extends Error {
 const PROGRESS =
   /^\s*(?:downloading|resolving|building|built|prepared|installed|bytecode compiled|waiting)\b/i;
 
-const sentence = ({ path, message, fix }: Problem): string =>
-  `${path === "" ? "config.json" : path} ${message}; ${fix}`;
+const sentence = (problem: Problem): string => problemText(problem, "config.json");
 
 const invalid = (problems: readonly Problem[]): ImportFailure => {
   const error = fail("PACKAGE_INVALID", { count: problems.length }, { problems });
   return new ImportFailure(
     error,
     `${error.message} ${problems.map(sentence).join(". ")}.`,
-    problems.map(({ path, message, fix }) => modelEvents.packageInvalid(path, message, fix)),
+    problems.map(modelEvents.packageInvalid),
   );
 };
 
@@ -282,11 +281,7 @@ const asFailure = (error: unknown): ImportFailure | null => {
   if (error instanceof ImportFailure) return error;
   if (!(error instanceof AppError) || error.owner === "platform") return null;
   const reason = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
-  return new ImportFailure(
-    error,
-    reason,
-    error.problems.map((problem) => modelEvents.packageInvalid(problem.path, problem.message, problem.fix)),
-  );
+  return new ImportFailure(error, reason, error.problems.map(modelEvents.packageInvalid));
 };
 
 export const createImporter = (deps: ImporterDeps): Importer => {
