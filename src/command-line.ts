@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { runCli } from "./cli/main.ts";
 import { readConfig } from "./config.ts";
 import type { Config } from "./config.ts";
+import { problemText } from "./core/errors.ts";
 import { createProbes } from "./doctor.ts";
 import { createPlatformControl } from "./platform-control.ts";
 import { systemClock } from "./telemetry/clock.ts";
@@ -34,7 +35,7 @@ const trustOwnCertificate = (config: Config, profilePath: string): void => {
 export const runCommandLine = async (argv: readonly string[]): Promise<number> => {
   const settings = readConfig();
   if (!settings.ok) {
-    const lines = settings.problems.map((p) => `  ${p.path} ${p.message}; ${p.fix}`);
+    const lines = settings.problems.map((problem) => `  ${problemText(problem)}`);
     if (argv.includes("--json")) {
       const error = { message: "Some settings are wrong.", exit_code: 2, problems: settings.problems };
       process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
@@ -80,6 +81,7 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
         tools: join(config.dataDir, "tools"),
         machinePython: config.python,
         fetchPython: config.fetchPython,
+        devices: config.devices,
         environment: config.toolEnvironment,
         clock: systemClock,
       }).states();

@@ -59,3 +59,18 @@ test("what a wrong setting may be is said in words", () => {
     'MODELPORT_PREDICT_TIMEOUT_MS is "1": must be at least 100',
   ]);
 });
+
+test("devices are all, none or ids, and not both", () => {
+  const devices = (text: string) => {
+    const read = readConfig({ MODELPORT_DEVICES: text });
+    return read.ok ? read.config.devices : read.problems.map(({ path }) => path);
+  };
+  expect(["all", "none", "0,1", "all-0,none1"].map(devices)).toEqual([
+    null,
+    [],
+    ["0", "1"],
+    ["all-0", "none1"],
+  ]);
+  for (const text of ["all,0", "0,all", "none,1", "0,none,1", "0,", "all,none"])
+    expect(devices(text), text).toEqual(["MODELPORT_DEVICES"]);
+});

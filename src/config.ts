@@ -76,7 +76,10 @@ const schema = z.object({
   /** The accelerators instances may see, by the ids their driver knows them by. */
   MODELPORT_DEVICES: z
     .string()
-    .regex(/^(?:all|none|[\w:./-]+(?:,[\w:./-]+)*)$/, "must be all, none, or ids with commas between (0,1)")
+    .regex(
+      /^(?:all|none|(?!(?:all|none)(?:,|$))[\w:./-]+(?:,(?!(?:all|none)(?:,|$))[\w:./-]+)*)$/,
+      "must be all, none, or ids with commas between (0,1)",
+    )
     .default("all")
     .transform((text) => (text === "all" ? null : text === "none" ? [] : text.split(","))),
   MODELPORT_WORKERS_PER_INSTANCE: integer(1, 64, 1),

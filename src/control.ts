@@ -155,6 +155,7 @@ export const startControl = async (
     machinePython: config.python,
     fetchPython: config.fetchPython,
     torchCpuIndex: config.torchCpuIndex,
+    devices: config.devices,
     buildTimeoutMs: config.environmentTimeoutMs,
     environment: config.toolEnvironment,
     clock,

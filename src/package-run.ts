@@ -14,6 +14,7 @@ import type { CommandOptions, PackageRun, RunEvent, ServeOptions } from "./cli/p
 import type { Config } from "./config.ts";
 import { apiChecks, readValidation } from "./core/api-rule.ts";
 import type { Clock } from "./core/clock.ts";
+import { problemText } from "./core/errors.ts";
 import type { Problem } from "./core/errors.ts";
 import type { SharedEnvironments } from "./environments/environments.ts";
 import { openEnvironments } from "./environments/open-environments.ts";
@@ -98,6 +99,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       environment: config.toolEnvironment,
       fetchPython: config.fetchPython,
       torchCpuIndex: config.torchCpuIndex,
+      devices: config.devices,
       buildTimeoutMs: config.environmentTimeoutMs,
       clock,
       logger: createLogger("run", "silent"),
@@ -118,8 +120,8 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       throw new Unusable(`The package has ${what}.`, problems, true);
     }
     const found = verdict.package;
-    for (const { path, message, fix } of found.warnings)
-      onEvent({ kind: "warning", text: `${path === "" ? "config.json" : path} ${message}; ${fix}` });
+    for (const warning of found.warnings)
+      onEvent({ kind: "warning", text: problemText(warning, "config.json") });
     onEvent({ kind: "step", text: "looking for the environment" });
     for (;;) {
       const outcome = await environments.ensure(

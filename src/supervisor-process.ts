@@ -4,6 +4,7 @@
  */
 import { readConfig } from "./config.ts";
 import type { Config } from "./config.ts";
+import { problemText } from "./core/errors.ts";
 import { startSupervisor, succeedSupervisor } from "./supervise.ts";
 import type { Supervisor } from "./supervise.ts";
 import { describeEvent, StartRefused } from "./supervisor/state.ts";
@@ -12,7 +13,7 @@ import { systemClock } from "./telemetry/clock.ts";
 const settings = (): Config => {
   const read = readConfig();
   if (read.ok) return read.config;
-  const wrong = read.problems.map((p) => `${p.path} ${p.message}; ${p.fix}`);
+  const wrong = read.problems.map((problem) => problemText(problem));
   throw new StartRefused(
     `Some settings are wrong: ${wrong.join(". ")}.`,
     "docs/operations.md lists the settings.",

@@ -150,6 +150,7 @@ describe("POST /models", () => {
       });
     for (const run of ["V001", "V002", "V010"]) await put(`out/${run}/model/config.json`);
     await put("out/V011/log.txt");
+    await put("alone/model/config.json");
     const source = async (more: object) => {
       const made = await create({
         model_version: `0.0.${++version}`,
@@ -165,6 +166,10 @@ describe("POST /models", () => {
     expect(await source({ source_job_version: "V002" })).toBe("obs://packages/out/V002");
     expect(await source({ source_location: "obs://packages/out/V001/model" })).toBe(
       "obs://packages/out/V001",
+    );
+    // Where the package itself is named, the run says only where it came from.
+    expect(await source({ source_location: "obs://packages/alone", source_job_version: "V001" })).toBe(
+      "obs://packages/alone",
     );
     expect(await source({ source_job_version: "V011" })).toMatchObject({
       error_code: "ModelArts.3017",

@@ -138,4 +138,10 @@ describe("model import", () => {
     expect(cli.server.models[0]).toMatchObject({ model_name: "iris", source_location: "obs://b/p/iris" });
     expect((await cli.run(["model", "import", "obs://b/q"])).code).toBe(3);
   });
+
+  test("takes a run of a training job by its own address as well", async () => {
+    cli.server.objects.set("b/out/V002/model/config.json", Buffer.from('{"model_type":"XGBoost"}'));
+    for (const source of ["obs://b/out", "obs://b/out/V002"])
+      expect((await cli.run(["model", "import", source, "--run", "V002", "--no-wait"])).code).toBe(0);
+  });
 });

@@ -13,6 +13,7 @@ import { findModel, nextVersion, versionsOf } from "./names.ts";
 import { isObsAddress, listObjects, objectPath, parseObsAddress } from "./obs-address.ts";
 import { packageLocation, scanPackage, uploadPackage } from "./package-upload.ts";
 import type { Problem } from "../core/errors.ts";
+import { modelFolders, runsOf } from "../core/model-folders.ts";
 import type { ObsLocation } from "../core/obs-location.ts";
 import { TEMPLATE_INPUT, chooseTemplate } from "../core/templates.ts";
 import type { Session } from "./session.ts";
@@ -89,25 +90,18 @@ export const awaitModel = async (
   });
 };
 
-/** Where config.json of a package in objects may be: beside the model, or in a run of a training job, the newest first. */
+/** Where config.json of a package in objects may be: where the platform will look for the model, in the same order. */
 const remoteConfigs = async (
   api: Api,
   at: ObsLocation,
-  run: string | undefined,
+  wanted: string | undefined,
 ): Promise<readonly string[]> => {
-  const folder = at.key.replace(/\/+$/, "");
-  const below = (...parts: readonly string[]): string =>
-    [folder, ...parts].filter((part) => part !== "").join("/");
-  if (run !== undefined) return [below(run, "model", "config.json")];
-  const { prefixes } = await listObjects(api, { bucket: at.bucket, key: below("V") }, "/");
-  const runs = prefixes
-    .flatMap((prefix) => /(?:^|\/)(V\d{1,9})\/$/.exec(prefix)?.[1] ?? [])
-    .toSorted((a, b) => Number(b.slice(1)) - Number(a.slice(1)));
-  return [
-    below("model", "config.json"),
-    ...(/(?:^|\/)model$/.test(folder) ? [below("config.json")] : []),
-    ...runs.map((name) => below(name, "model", "config.json")),
-  ];
+  const { direct, run, runsPrefix, ofRun } = modelFolders(at.key, wanted ?? null);
+  const runs =
+    run === null
+      ? runsOf((await listObjects(api, { bucket: at.bucket, key: runsPrefix }, "/")).prefixes)
+      : [];
+  return [...direct, ...runs.map(ofRun)].map((folder) => `${folder}/config.json`);
 };
 
 /** `model_type` as config.json in the objects names it; the platform reports what is wrong with the rest. */

@@ -17,6 +17,10 @@ export interface Problem {
   readonly fix: string;
 }
 
+/** A problem in a sentence without its full stop. `whole`: what a problem without a path is said of. */
+export const problemText = ({ path, message, fix }: Problem, whole = ""): string =>
+  `${path === "" ? whole : path} ${message}; ${fix}`.trimStart();
+
 export interface ErrorDefinition<P> {
   readonly status: number;
   readonly owner: ErrorOwner;

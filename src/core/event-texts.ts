@@ -3,6 +3,8 @@
  * its English wording and with its severities, as far as they happen here, plus the lines only this platform has.
  * Nobody else writes event sentences. Functions return an event without its moment; the writer adds `occurredAt`.
  */
+import { problemText } from "./errors.ts";
+import type { Problem } from "./errors.ts";
 import type { HistoryEvent } from "./model.ts";
 
 export type EventText = Pick<HistoryEvent, "type" | "info">;
@@ -51,8 +53,7 @@ export const modelEvents = {
   /** A line of the build's log that says what it is at: `Downloading numpy (16.3MiB)`. */
   environmentProgress: (line: string) => normal(`Environment: ${line}`),
   environmentCreated: () => normal("The environment was created."),
-  packageInvalid: (path: string, message: string, fix: string) =>
-    abnormal(`${path === "" ? "config.json" : path} ${message}; ${fix}.`),
+  packageInvalid: (problem: Problem) => abnormal(`${problemText(problem, "config.json")}.`),
   trialStarted: () => normal("The model is being loaded for a trial."),
   trialSucceeded: () => normal("The model loaded and answered its health check."),
   /** The reason is a whole sentence: what did not work, and the exception where there was one. */

@@ -41,6 +41,8 @@ export interface RolloutInput {
   readonly observed: ReadonlyMap<GroupId, GroupCounts>;
   /** Groups that cannot be started at all: their model or environment is gone. */
   readonly blocked: ReadonlyMap<GroupId, Failure>;
+  /** Groups that cannot be started yet: files and dependencies of their version are being taken (dynamic loading). */
+  readonly loading: ReadonlySet<GroupId>;
   /** When the deployment of the wanted revision began. */
   readonly since: Instant;
   /** How long a deployment may take whose entries do not say. */
@@ -134,17 +136,21 @@ const findFailure = (input: RolloutInput): RolloutFailure | null => {
       return { entry, failure: group.lastFailure };
     }
     if (input.now >= input.since + deployTimeoutMs(entry, input.timeoutMs)) {
-      return { entry, failure: timeout(entry, group, input.timeoutMs) };
+      return { entry, failure: timeout(entry, group, input) };
     }
   }
   return null;
 };
 
-const timeout = (entry: RevisionEntry, group: GroupCounts, defaultMs: number): Failure => {
-  const ms = deployTimeoutMs(entry, defaultMs);
+const timeout = (entry: RevisionEntry, group: GroupCounts, { timeoutMs, loading }: RolloutInput): Failure => {
+  const ms = deployTimeoutMs(entry, timeoutMs);
   const within = ms % 60_000 === 0 ? `${ms / 60_000} minutes` : `${ms / 1000} s`;
   const missing = entry.instanceCount - group.ready;
-  const because = group.lastFailure === null ? "" : ` The last failure was: ${group.lastFailure.message}`;
+  const because = loading.has(entry.groupId)
+    ? " Files and dependencies of the version were still being taken."
+    : group.lastFailure === null
+      ? ""
+      : ` The last failure was: ${group.lastFailure.message}`;
   return {
     reason: "start-timeout",
     message: `${missing} of ${entry.instanceCount} instances did not become ready within ${within}.${because}`,

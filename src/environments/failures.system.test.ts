@@ -131,7 +131,7 @@ describe("renamed and removed packages", () => {
       "import importlib.util as u; print([n for n in ('sklearn', 'scikit_learn', 'opencv_python', 'opencv_python_headless', 'tensorflow', 'tensorflow_gpu') if u.find_spec(n)])",
     );
     const hasDisplay = await hasDisplayLibraries();
-    const accelerated = await hasAccelerator();
+    const accelerated = await hasAccelerator(null);
     const [cv, tf] = [
       hasDisplay ? "opencv_python" : "opencv_python_headless",
       accelerated ? "tensorflow_gpu" : "tensorflow",

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { FakeClock } from "../../test/support/clock.ts";
 import { PythonFetcher } from "./fetch-python.ts";
 import { Interpreters } from "./interpreters.ts";
+import { hasAccelerator } from "./machine.ts";
 import { linesOfPython2 } from "./python2.ts";
 import { runCommand } from "./command.ts";
 
@@ -136,4 +137,11 @@ test("names each line that is not Python 3, and passes what both read", async ()
   );
   expect(problems[0]?.message).toContain('print "a"');
   expect(await linesOfPython2(run, "/usr/bin/python3", { dir: home, files: ["both.py"] })).toEqual([]);
+});
+
+test("builds for accelerators are for a machine that has one and grants one", async () => {
+  const driver = import.meta.filename;
+  const granted = [null, ["0"], []].map((devices) => hasAccelerator(devices, driver));
+  expect(await Promise.all(granted)).toEqual([true, true, false]);
+  expect(await hasAccelerator(null, join(home, "none"))).toBe(false);
 });

@@ -23,6 +23,8 @@ export interface MachineDeps {
   readonly machinePython: string | null;
   /** Whether interpreters that are not here may be fetched. */
   readonly fetchPython: boolean;
+  /** The accelerators that instances may see; null: all of the machine. */
+  readonly devices: readonly string[] | null;
   readonly environment: Readonly<Record<string, string>>;
   readonly clock: Clock;
 }
@@ -54,7 +56,11 @@ export const hasDisplayLibraries = async (): Promise<boolean> =>
   process.platform !== "linux" ||
   (await Promise.all(LIBRARY_FOLDERS.map((dir) => exists(join(dir, "libGL.so.1"))))).includes(true);
 
-export const hasAccelerator = (): Promise<boolean> => exists("/dev/nvidiactl");
+/** Whether user code will see an accelerator: one is here, and not none are granted (`[]`; null: all of them). */
+export const hasAccelerator = async (
+  devices: readonly string[] | null,
+  driver = "/dev/nvidiactl",
+): Promise<boolean> => devices?.length !== 0 && (await exists(driver));
 
 export class Machine {
   readonly #deps: MachineDeps;
@@ -129,7 +135,7 @@ export class Machine {
           ? `Runtime ${runtime.name} is Python 2, which nothing here runs; ${what} stands in for it.`
           : `Runtime ${runtime.name} is not available here; ${what} stands in for it.`,
       );
-    if (runtime?.device === "gpu" && !(await hasAccelerator()))
+    if (runtime?.device === "gpu" && !(await hasAccelerator(this.#deps.devices)))
       warnings.push(
         `Runtime ${runtime.name} is for accelerators; there is none here, so it runs on the processor.`,
       );

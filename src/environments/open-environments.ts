@@ -29,6 +29,8 @@ export interface EnvironmentsDeps {
   readonly fetchPython: boolean;
   /** Whether torch comes from its vendor's index of CPU builds where there is no accelerator. */
   readonly torchCpuIndex: boolean;
+  /** The accelerators that instances may see; null: all of the machine. */
+  readonly devices: readonly string[] | null;
   /** How long a build may take. */
   readonly buildTimeoutMs: number;
   /** The variables pip and uv get; see config.toolEnvironment. */
@@ -101,7 +103,7 @@ class DirectoryEnvironments implements SharedEnvironments {
     }
     const host = {
       hasDisplay: await hasDisplayLibraries(),
-      hasAccelerator: await hasAccelerator(),
+      hasAccelerator: await hasAccelerator(this.#deps.devices),
       minor: interpreter.minor,
       platform: interpreter.platform,
     };
@@ -172,7 +174,7 @@ class DirectoryEnvironments implements SharedEnvironments {
   }
 
   #build(request: BuildRequest, say: (line: string) => void, signal: AbortSignal): Promise<Built> {
-    const { tools, environment, torchCpuIndex, buildTimeoutMs, clock } = this.#deps;
+    const { tools, environment, torchCpuIndex, devices, buildTimeoutMs, clock } = this.#deps;
     return build(
       {
         directory: this.#directory,
@@ -183,7 +185,7 @@ class DirectoryEnvironments implements SharedEnvironments {
           return usual.ok ? usual.interpreter : null;
         },
         torchIndex: async () =>
-          torchCpuIndex && process.platform === "linux" && !(await hasAccelerator())
+          torchCpuIndex && process.platform === "linux" && !(await hasAccelerator(devices))
             ? this.#torchIndex
             : null,
         timeoutMs: buildTimeoutMs,

@@ -71,6 +71,14 @@ test("does not put another release of the vendor's in the place of the one asked
   expect(asked).toEqual(["--torch-backend cpu", "", "--torch-backend cpu", ""]);
 });
 
+test("keeps the vendor's builds where other pins had to be replaced", async () => {
+  const substitutions = [{ asked: "numpy==1.15.0", got: "numpy==1.23.5", reason: "none" }];
+  const planned = { ...PLANNED, substitutions };
+  const { plan, asked } = world(() => planned);
+  expect(await plan()).toEqual({ plan: planned, options: ["--torch-backend", "cpu"], warnings: [] });
+  expect(asked).toEqual(["--torch-backend cpu"]);
+});
+
 test("says what there is to download, by what is largest, and nothing where that is little", () => {
   expect(downloadLine(SIZES, 4)).toBe(
     "downloading 1.6 GB at most (torch 906 MB, nvidia-cudnn-cu12 665 MB, numpy 20 MB, …), less what was downloaded before",

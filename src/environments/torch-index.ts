@@ -5,11 +5,14 @@
  */
 import type { Clock } from "../core/clock.ts";
 import type { Plan } from "./plan.ts";
+import { projectOf } from "./requirements.ts";
 import { inWords, totalOf } from "./sizes.ts";
 
 /** An index that was out of reach is not asked again for this long. */
 const AGAIN_AFTER_MS = 3_600_000;
 const CPU = ["--torch-backend", "cpu"];
+/** What that index has releases of. Other pins are replaced alike whichever index torch comes from. */
+const OF_VENDOR = new Set(["torch", "torchvision", "torchaudio"]);
 
 export interface TorchPlan {
   readonly plan: Plan;
@@ -36,7 +39,7 @@ export class TorchIndex {
     if (failedAt === null || this.#clock.monotonicMs() - failedAt > AGAIN_AFTER_MS) {
       deps.onLog("resolving with the index of torch's CPU builds");
       const plan = await deps.planWith(CPU);
-      if (plan.kind === "planned" && plan.substitutions.length === 0)
+      if (plan.kind === "planned" && !plan.substitutions.some(({ asked }) => OF_VENDOR.has(projectOf(asked))))
         return { plan, options: CPU, warnings: [] };
       if (plan.kind === "refused" && plan.isIndexAtFault) this.#failedAt = this.#clock.monotonicMs();
     }

@@ -5,6 +5,7 @@
  */
 import type { ApiChecks } from "../core/api-rule.ts";
 import type { Clock } from "../core/clock.ts";
+import { problemText } from "../core/errors.ts";
 import type { Problem } from "../core/errors.ts";
 import { compileSchema } from "./json-schema.ts";
 
@@ -36,7 +37,7 @@ export const compileAnswerCheck = (
       unsaid += 1;
       return;
     }
-    const listed = problems.slice(0, SAID_MAX).map(({ path, message, fix }) => `${path} ${message}; ${fix}`);
+    const listed = problems.slice(0, SAID_MAX).map((problem) => problemText(problem));
     const more = problems.length > SAID_MAX ? `. And ${problems.length - SAID_MAX} more` : "";
     const before = unsaid > 0 ? ` (and ${unsaid} answers since the last of these lines)` : "";
     log(`an answer is not as apis of config.json says${before}: ${listed.join(". ")}${more}.`);
@@ -46,7 +47,7 @@ export const compileAnswerCheck = (
   return (body) => {
     // A worker writes JSON; should one ever not, that is for the caller to see.
     const read = parse(body);
-    const problems = read === null ? [] : violations(read.value);
+    const problems = read === null ? [] : violations(read.value, body.length);
     if (problems.length > 0) say(problems);
     return rule.refuses ? problems : [];
   };

@@ -14,22 +14,29 @@ import { show } from "../core/show.ts";
 
 /** Problems told at once; more tell nobody anything. */
 const PROBLEMS_MAX = 100;
+/** Ajv keeps some 200 bytes for each problem before any can be left out: of more text than this only the first is looked for. */
+const COLLECTED_BYTES_MAX = 256 * 1024;
 
 /** A file of a form, as far as schemas can see it. */
 export class FormFile {}
 
 /** Values that are no schemas, whatever they hold. */
 const PLAIN = new Set(["enum", "const", "default", "examples"]);
+/** Schemas by names that packages choose, which are no keywords. */
+const NAMED = new Set(["properties", "patternProperties", "definitions", "$defs", "dependencies"]);
 /** Of draft 4: `"minimum": 0, "exclusiveMinimum": true`. */
 const BOUNDS = [
   ["minimum", "exclusiveMinimum"],
   ["maximum", "exclusiveMaximum"],
 ] as const;
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** `isForm`: `file` is a type. */
 const meant = (schema: unknown, isForm: boolean): unknown => {
   if (Array.isArray(schema)) return schema.map((item) => meant(item, isForm));
-  if (typeof schema !== "object" || schema === null) return schema;
+  if (!isObject(schema)) return schema;
   const given: Record<string, unknown> = { ...schema };
   for (const [bound, exclusive] of BOUNDS) {
     if (typeof given[exclusive] !== "boolean") continue;
@@ -42,16 +49,15 @@ const meant = (schema: unknown, isForm: boolean): unknown => {
     delete given["type"];
     given["isFile"] = true;
   }
-  return Object.fromEntries(
-    Object.entries(given).map(([key, value]) => [
-      key,
-      PLAIN.has(key)
-        ? value
-        : key === "items" && Array.isArray(value) && value.length === 1
-          ? meant(value[0], isForm)
-          : meant(value, isForm),
-    ]),
-  );
+  return Object.fromEntries(Object.entries(given).map(([key, value]) => [key, meantBy(key, value, isForm)]));
+};
+
+/** What a keyword's value means. */
+const meantBy = (key: string, value: unknown, isForm: boolean): unknown => {
+  if (PLAIN.has(key)) return value;
+  if (NAMED.has(key) && isObject(value))
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, meant(one, isForm)]));
+  return meant(key === "items" && Array.isArray(value) && value.length === 1 ? value[0] : value, isForm);
 };
 
 /** Which dialect of JSON Schema a package names does not matter: none of them is fetched. */
@@ -113,13 +119,25 @@ const problemOf = (error: ErrorObject): Problem => {
   }
 };
 
-/** Throws a plain Error with Ajv's words where the schema is none. The result tells everything that is wrong with a value. */
-export const compileSchema = (
-  schema: Readonly<Record<string, unknown>>,
-  { isForm }: { readonly isForm: boolean },
-): ((value: unknown) => readonly Problem[]) => {
+/** Ajv notes an error for every element that is not what `contains` looks for; written like this, it notes one. */
+const containsAtOnce = (ajv: Ajv): void => {
+  ajv.removeKeyword("contains");
+  ajv.addKeyword({
+    keyword: "contains",
+    type: "array",
+    schemaType: ["object", "boolean"],
+    macro: (schema: object | boolean) => ({ not: { items: { not: schema } } }),
+    error: { message: "must contain at least 1 valid item(s)" },
+  });
+};
+const OF_CONTAINS = /\/contains\/not$/;
+
+const compile = (
+  schema: object,
+  { isForm, everything }: { readonly isForm: boolean; readonly everything: boolean },
+) => {
   const ajv = new Ajv({
-    allErrors: true,
+    allErrors: everything,
     verbose: true,
     strict: false,
     logger: false,
@@ -133,26 +151,61 @@ export const compileSchema = (
     schemaType: "boolean",
     validate: (wanted: boolean, value: unknown) => !wanted || value instanceof FormFile,
   });
-  const validate = ajv.compile(meant(withoutName(schema), isForm) as object);
-  return (value) => {
+  if (!everything) containsAtOnce(ajv);
+  const validate = ajv.compile(schema);
+  return (value: unknown): readonly ErrorObject[] => {
+    if (validate(value)) return [];
+    // A failing branch of anyOf and if tells its own errors; the sum of them says nothing further.
+    return (validate.errors ?? []).filter(
+      ({ keyword, schemaPath }) => keyword !== "if" && (everything || !OF_CONTAINS.test(schemaPath)),
+    );
+  };
+};
+
+/**
+ * Throws a plain Error with Ajv's words where the schema is none. The result tells what is wrong with a value that was
+ * `bytes` of text: everything, or where that is more than 256 KB the first of it, so that no caller chooses how much memory
+ * the problems take.
+ */
+export const compileSchema = (
+  schema: Readonly<Record<string, unknown>>,
+  { isForm }: { readonly isForm: boolean },
+): ((value: unknown, bytes: number) => readonly Problem[]) => {
+  const wanted = meant(withoutName(schema), isForm) as object;
+  const firstOf = compile(wanted, { isForm, everything: false });
+  const allOf = compile(wanted, { isForm, everything: true });
+  const isLarge = (bytes: number): boolean => bytes > COLLECTED_BYTES_MAX;
+  const errorsOf = (value: unknown, bytes: number): readonly ErrorObject[] => {
+    const first = firstOf(value);
+    return first.length === 0 || isLarge(bytes) ? first : allOf(value);
+  };
+  return (value, bytes) => {
+    let errors: readonly ErrorObject[];
     try {
-      if (validate(value)) return [];
+      errors = errorsOf(value, bytes);
     } catch (error) {
       // A schema that refers to itself goes as deep as the value does.
       if (!(error instanceof RangeError)) throw error;
       return [{ path: "", message: "is nested too deeply to be checked", fix: "nest it less" }];
     }
-    // A failing branch of anyOf and if tells its own errors; the sum of them says nothing further.
-    const errors = (validate.errors ?? []).filter(({ keyword }) => keyword !== "if");
     const problems = errors.slice(0, PROBLEMS_MAX).map(problemOf);
-    return errors.length <= PROBLEMS_MAX
+    if (errors.length > PROBLEMS_MAX)
+      return [
+        ...problems.slice(0, PROBLEMS_MAX - 1),
+        {
+          path: "",
+          message: `and ${errors.length - PROBLEMS_MAX + 1} more problems`,
+          fix: "put these right first",
+        },
+      ];
+    return problems.length === 0 || !isLarge(bytes)
       ? problems
       : [
-          ...problems.slice(0, PROBLEMS_MAX - 1),
+          ...problems,
           {
             path: "",
-            message: `and ${errors.length - PROBLEMS_MAX + 1} more problems`,
-            fix: "put these right first",
+            message: "and maybe more: of more than 256 KB only the first problem is told",
+            fix: "put it right first",
           },
         ];
   };

@@ -102,6 +102,20 @@ describe("a JSON body", () => {
     expect(problems.at(-1)?.message).toBe("and 401 more problems");
   });
 
+  test("that is large is told only its first violation: the memory it takes is not its sender's to choose", () => {
+    const ones = Array.from({ length: 6 * 1024 * 1024 }, () => 1);
+    const more = expect.stringMatching(/only the first/) as string;
+    expect(json(IRIS, { data: { req_data: ones } })).toEqual([
+      { path: "data.req_data[0]", message: "is 1", fix: "give object" },
+      { path: "", message: more, fix: "put it right first" },
+    ]);
+    expect(json({ type: "array", contains: { type: "string" } }, ones)).toEqual([
+      { path: "", message: "is a list of 6291456", fix: "it must contain at least 1 valid item(s)" },
+      { path: "", message: more, fix: "put it right first" },
+    ]);
+    expect(json({ type: "array", contains: { const: 1 } }, ones)).toEqual([]);
+  });
+
   test("cannot make a pattern run for ever", () => {
     expect(json(IRIS, rows({ sepal_length: 1, code: `${"a".repeat(50_000)}!` }))).toHaveLength(1);
   });
@@ -177,6 +191,13 @@ describe("a form", () => {
     };
     expect(form(LIST, ["images", "a", "a.jpg"], ["images", "b", "b.jpg"])).toEqual([]);
     expect(form(LIST, ["images", "a", "a.jpg"])).toMatchObject([{ path: "images" }]);
+  });
+
+  test.each(["default", "const", "enum", "examples"])("may have a field called %s like any other", (name) => {
+    const schema = { properties: { [name]: { $ref: "#/definitions/const" } } };
+    const ONE = { ...schema, definitions: { const: { type: "file" } }, required: [name] };
+    expect(form(ONE, [name, "JPEG", "cat.jpg"])).toEqual([]);
+    expect(form(ONE, [name, "text"])).toMatchObject([{ path: name, message: 'is "text", not a file' }]);
   });
 
   test("is told each field that is missing or of another kind", () => {

@@ -15,6 +15,7 @@ export interface CheckedRequest {
   readonly contentType: string;
   /** As it stands behind the `?`. */
   readonly query: string;
+  /** Of a form: the contents of its parts. */
   readonly body: readonly Buffer[];
   readonly form: Extract<Multipart, { ok: true }> | null;
 }
@@ -76,13 +77,22 @@ const withQuery = (value: unknown, query: string): unknown =>
     ? value
     : { ...Object.fromEntries(new URLSearchParams(query)), ...value };
 
+/** How much text of a request is checked; files of forms are not looked into. */
+const sizeOf = ({ query, body, form }: CheckedRequest): number =>
+  query.length +
+  (form === null
+    ? body.reduce((sum, { length }) => sum + length, 0)
+    : form.parts.reduce((sum, { filename, size }) => sum + (filename === undefined ? size : 0), 0));
+
 /** Throws a plain Error with the reason where the rule's schema is none. */
 export const compileRequestCheck = (rule: ApiRule, engine: EngineName): RequestCheck => {
   const isForm = rule.contentType === "multipart/form-data";
   const takesFields = requestForm(engine) === "fields";
   const lists = listsOf(rule.schema);
   const violations = compileSchema(rule.schema, { isForm });
-  return ({ contentType, query, body, form }) => {
+  return (request) => {
+    const { contentType, query, body, form } = request;
+    const bytes = sizeOf(request);
     if (isForm !== (form !== null) && takesFields)
       return [
         {
@@ -91,11 +101,11 @@ export const compileRequestCheck = (rule: ApiRule, engine: EngineName): RequestC
           fix: `send ${rule.contentType}, which is what the API takes`,
         },
       ];
-    if (form !== null) return violations(withQuery(readFields(form, lists), query));
+    if (form !== null) return violations(withQuery(readFields(form, lists), query), bytes);
     if (takesFields && query !== "" && body.every(({ length }) => length === 0))
-      return violations(withQuery({}, query));
+      return violations(withQuery({}, query), bytes);
     const read = readBody(body);
     if ("problem" in read) return [read.problem];
-    return violations(takesFields ? withQuery(read.value, query) : read.value);
+    return violations(takesFields ? withQuery(read.value, query) : read.value, bytes);
   };
 };

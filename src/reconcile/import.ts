@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { AppError, fail } from "../core/errors.ts";
+import { AppError, fail, problemText } from "../core/errors.ts";
 import type { Problem } from "../core/errors.ts";
 import { at, modelEvents, withDuration } from "../core/event-texts.ts";
 import type { EventText } from "../core/event-texts.ts";
@@ -46,8 +46,8 @@ export interface Importer {
   pass(id: ModelId, signal: AbortSignal): Promise<Pass>;
   /**
    * A service wants to start a version whose files were not taken yet: the next pass takes them. `begin`: that pass is to be
-   * queued. Once they could not be taken, after `since`, that is the answer; a later deployment tries again. Kept in memory
-   * only: each pass of the service asks anew.
+   * queued. Once they could not be taken, that is the answer to every deployment that waited, known by when it began (`since`);
+   * any other tries again. Kept in memory only: each pass of the service asks anew.
    */
   want(
     id: ModelId,
@@ -81,15 +81,14 @@ class ImportFailure extends Error {
 const PROGRESS =
   /^\s*(?:downloading|resolving|building|built|prepared|installed|bytecode compiled|waiting)\b/i;
 
-const sentence = ({ path, message, fix }: Problem): string =>
-  `${path === "" ? "config.json" : path} ${message}; ${fix}`;
+const sentence = (problem: Problem): string => problemText(problem, "config.json");
 
 const invalid = (problems: readonly Problem[]): ImportFailure => {
   const error = fail("PACKAGE_INVALID", { count: problems.length }, { problems });
   return new ImportFailure(
     error,
     `${error.message} ${problems.map(sentence).join(". ")}.`,
-    problems.map(({ path, message, fix }) => modelEvents.packageInvalid(path, message, fix)),
+    problems.map(modelEvents.packageInvalid),
   );
 };
 
@@ -282,28 +281,26 @@ const asFailure = (error: unknown): ImportFailure | null => {
   if (error instanceof ImportFailure) return error;
   if (!(error instanceof AppError) || error.owner === "platform") return null;
   const reason = error.hint === undefined ? error.message : `${error.message} ${error.hint}`;
-  return new ImportFailure(
-    error,
-    reason,
-    error.problems.map((problem) => modelEvents.packageInvalid(problem.path, problem.message, problem.fix)),
-  );
+  return new ImportFailure(error, reason, error.problems.map(modelEvents.packageInvalid));
 };
 
 export const createImporter = (deps: ImporterDeps): Importer => {
   const passes = new Map<ModelId, Running>();
-  const wanted = new Set<ModelId>();
-  const failures = new Map<ModelId, { readonly failure: Failure; readonly at: Instant }>();
+  /** Which deployments wait for the files of a version, and of those that could not be taken, which waited. */
+  const wanted = new Map<ModelId, Set<Instant>>();
+  const failures = new Map<ModelId, { readonly failure: Failure; readonly waited: ReadonlySet<Instant> }>();
   const held = (what: "packageDigest" | "environmentKey"): ReadonlySet<string> =>
     new Set([...passes.values()].flatMap((running) => running[what] ?? []));
 
   return {
     want: (id, since) => {
       const known = failures.get(id);
-      if (known !== undefined && known.at >= since) return { kind: "failed", failure: known.failure };
+      // Not by the order of the two: the clock may have been set back in between.
+      if (known?.waited.has(since) === true) return { kind: "failed", failure: known.failure };
       failures.delete(id);
-      if (wanted.has(id)) return { kind: "underway" };
-      wanted.add(id);
-      return { kind: "begin" };
+      const waiting = wanted.get(id);
+      wanted.set(id, new Set(waiting).add(since));
+      return { kind: waiting === undefined ? "begin" : "underway" };
     },
     holding: () => ({ packages: held("packageDigest"), environments: held("environmentKey") }),
     reconsider: async (id) => {
@@ -321,8 +318,9 @@ export const createImporter = (deps: ImporterDeps): Importer => {
         if (model?.status === "publishing") return await importModel(deps, model, running, signal);
         if (model?.published?.packageDigest === null && wanted.has(id)) {
           const failure = await loadModel(deps, model, running, signal);
+          const waited = wanted.get(id) ?? new Set();
           wanted.delete(id);
-          if (failure !== null) failures.set(id, { failure, at: deps.clock.now() });
+          if (failure !== null) failures.set(id, { failure, waited });
           return { kind: "done" };
         }
         wanted.delete(id);

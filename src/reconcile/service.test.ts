@@ -256,6 +256,14 @@ describe("a deployment", () => {
     await untilStatus("running");
     expect((await service()).errorMessage).toBe("[m b] It is gone.");
   });
+
+  test("with dynamic loading says what was not done when the time of the deployment was over", async () => {
+    await deploy([await entry("a", { modelId: await addModel("9.0.0", null), deployTimeout: 2 })]);
+    await untilStatus("failed");
+    expect((await service()).errorMessage).toContain(
+      "did not become ready within 2 minutes. Files and dependencies of the version were still being taken.",
+    );
+  });
 });
 
 describe("an update", () => {

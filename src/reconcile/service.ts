@@ -112,7 +112,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
           : picture.input.serving?.entries.map((e) => e.groupId),
       ),
       plan,
-      loading: picture.loading,
+      loading: picture.input.loading.size > 0,
       observed: picture.input.observed,
       said,
       // Never before the deployment began: what is said in it is looked for from there on, and said again if not found.
@@ -138,7 +138,7 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
     await tellDecisions(service, picture, after, effects);
     if (waitMs !== null) return againIn(waitMs);
     waits.delete(id);
-    if (picture.loading && kind === "progressing") return againIn(LOADING_LOOK_MS);
+    if (picture.input.loading.size > 0 && kind === "progressing") return againIn(LOADING_LOOK_MS);
     return next(service, plan, picture.input.now);
   };
 
@@ -154,25 +154,25 @@ export const createServiceReconciler = (deps: ServiceReconcilerDeps): ServiceRec
           : await store.services.revision(service.id, service.servingRevision);
     const mode = service.desired === "running" && service.status !== "failed" ? "run" : "stop";
     const since = instant(Math.max(wanted.createdAt, service.transitionAt));
-    let loading = false;
+    const loading = new Set<GroupId>();
     const specs = new Map<GroupId, InstanceSpec>();
     const blocked = new Map<GroupId, Failure>();
     for (const entry of mode === "run" ? [...wanted.entries, ...(serving?.entries ?? [])] : []) {
       const spec = await instanceSpec(entry, since);
-      if (spec === "loading") loading = true;
+      if (spec === "loading") loading.add(entry.groupId);
       else if ("reason" in spec) blocked.set(entry.groupId, spec);
       else specs.set(entry.groupId, spec);
     }
     return {
       wanted,
       specs,
-      loading,
       input: {
         mode,
         wanted,
         serving,
         observed: new Map(groups.map((g) => [g.id, countsOf(g)])),
         blocked,
+        loading,
         since,
         timeoutMs: deps.settings.startTimeoutMs,
         now: time.nowIn(service.id, since),
@@ -407,8 +407,6 @@ interface Picture {
   readonly wanted: Revision;
   /** Start configurations of the groups in play, where they can be built. */
   readonly specs: ReadonlyMap<GroupId, InstanceSpec>;
-  /** Some of them cannot be built yet: the version's files are on their way. */
-  readonly loading: boolean;
   readonly input: Parameters<typeof planRollout>[0];
 }
 

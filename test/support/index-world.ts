@@ -127,6 +127,7 @@ export class IndexWorld {
       machinePython: this.bench.interpreter.executable,
       fetchPython: false,
       torchCpuIndex: false,
+      devices: null,
       buildTimeoutMs: 120_000,
       environment: this.settings(),
       clock: systemClock,

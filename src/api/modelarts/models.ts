@@ -20,8 +20,7 @@ import {
 } from "../../contract/modelarts/models.ts";
 import { AVAILABLE_ENGINES, isAvailable } from "../../core/engines.ts";
 import { engineRuntimes } from "../../core/runtimes.ts";
-import { AppError, fail } from "../../core/errors.ts";
-import type { Problem } from "../../core/errors.ts";
+import { AppError, fail, problemText } from "../../core/errors.ts";
 import { IO_MODES } from "../../core/io-modes.ts";
 import { TEMPLATES, TEMPLATE_INPUT, chooseTemplate } from "../../core/templates.ts";
 import { findModelFolder } from "../../objects/model-folder.ts";
@@ -56,13 +55,15 @@ const originOf = (body: CreateModel): { source: string; installTypes: Model["ins
     case "id":
       throw fail("TEMPLATE_NOT_FOUND", { id: template.template_id }, { problems });
     case "use":
-      throw fail("TEMPLATE_INVALID", { reason: problems.map(sentence).join("; ") }, { problems });
+      throw fail(
+        "TEMPLATE_INVALID",
+        { reason: problems.map((problem) => problemText(problem)).join(". ") },
+        { problems },
+      );
     case "install-type":
       throw fail("MODEL_INFER_TYPE", { id: body.model_name, inferType: "batch" }, { problems });
   }
 };
-
-const sentence = ({ path, message, fix }: Problem): string => `${path} ${message} (${fix})`;
 
 /**
  * Refuses a source that holds no folder named `model` right away, instead of after an import that must fail. What is kept

@@ -7,7 +7,7 @@ import { NO_VALIDATION, checksWithoutSchema, readValidation } from "../../core/a
 import type { AppError, Problem } from "../../core/errors.ts";
 import { fail } from "../../core/errors.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
-import type { Published } from "../../core/model.ts";
+import type { Model, Published } from "../../core/model.ts";
 import type { NamedModels } from "../../core/service-update.ts";
 import type { RevisionEntry, ServiceConfig } from "../../core/service.ts";
 import { CUSTOM_SPECIFICATION, SPECIFICATION_NAMES } from "../../core/specifications.ts";
@@ -93,17 +93,16 @@ const settingFindings = (
   );
 };
 
-const modelFindings = async (
-  store: Store,
-  project: ProjectId,
+/** Adds the entry's model to `models`, where it is there. */
+const modelFindings = (
+  model: Model | null,
   entry: ConfigEntry,
   path: string,
   models: Map<ModelId, { name: string; version: string }>,
-): Promise<readonly Finding[]> => {
+): readonly Finding[] => {
   const id = entry.model_id as ModelId;
   const finding = (error: Finding["error"]): readonly Finding[] => [{ path: `${path}.model_id`, error }];
   if (models.has(id)) return finding((problems) => fail("SERVICE_MODEL_TWICE", { id }, { problems }));
-  const model = await store.models.get(project, id);
   if (model === null) return finding((problems) => fail("SERVICE_MODEL_NOT_FOUND", { id }, { problems }));
   models.set(id, { name: model.name, version: model.version });
   if (model.status === "failed")
@@ -128,14 +127,11 @@ export const resolveConfig = async (
   for (const [index, entry] of entries.entries()) {
     demandSharedPool(entry);
     const path = `config[${index}]`;
+    const model = await store.models.get(project, entry.model_id as ModelId);
     findings.push(
       ...sizeFindings(entry, path),
-      ...settingFindings(
-        entry,
-        path,
-        (await store.models.get(project, entry.model_id as ModelId))?.published ?? null,
-      ),
-      ...(await modelFindings(store, project, entry, path, models)),
+      ...settingFindings(entry, path, model?.published ?? null),
+      ...modelFindings(model, entry, path, models),
     );
   }
   const [first] = findings;
