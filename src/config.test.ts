@@ -65,12 +65,23 @@ test("devices are all, none or ids, and not both", () => {
     const read = readConfig({ MODELPORT_DEVICES: text });
     return read.ok ? read.config.devices : read.problems.map(({ path }) => path);
   };
-  expect(["all", "none", "0,1", "all-0,none1"].map(devices)).toEqual([
+  expect(["all", "none", "0,1", "GPU-8932f937-d72c,MIG-GPU-1/0/0"].map(devices)).toEqual([
     null,
     [],
     ["0", "1"],
-    ["all-0", "none1"],
+    ["GPU-8932f937-d72c", "MIG-GPU-1/0/0"],
   ]);
-  for (const text of ["all,0", "0,all", "none,1", "0,none,1", "0,", "all,none"])
+  for (const text of [
+    "foo",
+    "-1",
+    "/dev/nvidia0",
+    "gpu:0",
+    "all,0",
+    "0,all",
+    "none,1",
+    "0,none,1",
+    "0,",
+    "all,none",
+  ])
     expect(devices(text), text).toEqual(["MODELPORT_DEVICES"]);
 });

@@ -77,8 +77,8 @@ const schema = z.object({
   MODELPORT_DEVICES: z
     .string()
     .regex(
-      /^(?:all|none|(?!(?:all|none)(?:,|$))[\w:./-]+(?:,(?!(?:all|none)(?:,|$))[\w:./-]+)*)$/,
-      "must be all, none, or ids with commas between (0,1)",
+      /^(?:all|none|(?:\d{1,3}|(?:GPU|MIG)-[\w/-]+)(?:,(?:\d{1,3}|(?:GPU|MIG)-[\w/-]+))*)$/,
+      "must be all, none, or numbers and ids (GPU-…, MIG-…) with commas between, such as 0,1",
     )
     .default("all")
     .transform((text) => (text === "all" ? null : text === "none" ? [] : text.split(","))),

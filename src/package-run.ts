@@ -13,6 +13,7 @@ import { CliError } from "./cli/failures.ts";
 import type { CommandOptions, PackageRun, RunEvent, ServeOptions } from "./cli/package-run.ts";
 import type { Config } from "./config.ts";
 import { apiChecks, readValidation } from "./core/api-rule.ts";
+import { NO_BATCHING, readBatching } from "./core/batching.ts";
 import type { Clock } from "./core/clock.ts";
 import { problemText } from "./core/errors.ts";
 import type { Problem } from "./core/errors.ts";
@@ -172,6 +173,12 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
 
   const serve = async (options: ServeOptions): Promise<void> => {
     const { onEvent, signal } = options;
+    const wrong = [
+      ...readValidation(options.envs, config.validation).problems,
+      ...readBatching(options.envs, NO_BATCHING).problems,
+    ];
+    if (wrong.length > 0)
+      throw new CliError("usage", "The variables say something that is not understood.", { problems: wrong });
     const at = await folderOf(options.folder);
     const door = new Door({ clock, onRequest: (seen) => onEvent({ kind: "request", ...seen }) });
     const port = await door.open(options.host, options.port).catch((error: unknown) => {

@@ -87,6 +87,10 @@ const textOf = (params: Readonly<Record<string, unknown>>, name: string): string
   return Array.isArray(value) ? value.join(" or ") : String(value);
 };
 
+/** What is wrong with the whole of it has no path to be named by. */
+const named = (problem: Problem): Problem =>
+  problem.path === "" ? { ...problem, message: `the whole ${problem.message}` } : problem;
+
 const problemOf = (error: ErrorObject): Problem => {
   const params = error.params as Readonly<Record<string, unknown>>;
   const path = pathOf(error);
@@ -188,7 +192,7 @@ export const compileSchema = (
       if (!(error instanceof RangeError)) throw error;
       return [{ path: "", message: "is nested too deeply to be checked", fix: "nest it less" }];
     }
-    const problems = errors.slice(0, PROBLEMS_MAX).map(problemOf);
+    const problems = errors.slice(0, PROBLEMS_MAX).map(problemOf).map(named);
     if (errors.length > PROBLEMS_MAX)
       return [
         ...problems.slice(0, PROBLEMS_MAX - 1),

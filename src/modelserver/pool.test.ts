@@ -280,7 +280,10 @@ describe("pool", () => {
             }
             if (a.do === "advance") reap();
             for (const job of jobs) expect(job.outcomes.length).toBeLessThanOrEqual(1);
-            for (const w of workers) expect(Math.max(0, ...w.sizes)).toBeLessThanOrEqual(batching.maxSize);
+            for (const w of workers) {
+              expect(Math.max(0, ...w.joined)).toBeLessThanOrEqual(batching.maxSize);
+              expect(Math.max(0, ...w.sizes)).toBeLessThanOrEqual(Math.max(16, batching.maxSize));
+            }
           }
           time.advance(10_000);
           void pool.stop();

@@ -110,7 +110,11 @@ describe("a JSON body", () => {
       { path: "", message: more, fix: "put it right first" },
     ]);
     expect(json({ type: "array", contains: { type: "string" } }, ones)).toEqual([
-      { path: "", message: "is a list of 6291456", fix: "it must contain at least 1 valid item(s)" },
+      {
+        path: "",
+        message: "the whole is a list of 6291456",
+        fix: "it must contain at least 1 valid item(s)",
+      },
       { path: "", message: more, fix: "put it right first" },
     ]);
     expect(json({ type: "array", contains: { const: 1 } }, ones)).toEqual([]);

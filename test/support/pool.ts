@@ -49,6 +49,8 @@ export class FakeWorker implements Worker {
   hands: number[] = [];
   /** How many it got at once, each time. */
   readonly sizes: number[] = [];
+  /** Of those, what it might join. */
+  readonly joined: number[] = [];
   /** What each request it ever got asks, by its id. */
   readonly asked = new Map<number, string>();
   /** What it last got may be joined. */
@@ -71,6 +73,7 @@ export class FakeWorker implements Worker {
     this.hands = requests.map(({ request }) => request.id);
     this.sizes.push(requests.length);
     this.joins = this.#mayJoin;
+    if (this.joins) this.joined.push(requests.length);
     for (const { request } of requests) this.asked.set(request.id, request.query);
   }
   readonly cancelled: number[] = [];

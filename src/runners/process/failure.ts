@@ -12,7 +12,9 @@ export type Ending = { readonly code: number | null; readonly signal: NodeJS.Sig
 /** `ending` is null when nobody saw how it ended: the process was not our child. */
 export const exited = async (ending: Ending | null, logFile: string): Promise<Failure> => {
   const lines = (await tailLines(logFile, DETAIL_LINES)).filter((line) => line.trim() !== "");
-  const cause = lines.findLast((line) => TRACEBACK_END.test(line)) ?? lines.at(-1);
+  // What was printed before says why a program ends itself, not why somebody else ended it.
+  const isCause = ending?.signal === undefined || ending.signal === null;
+  const cause = isCause ? (lines.findLast((line) => TRACEBACK_END.test(line)) ?? lines.at(-1)) : undefined;
   return {
     reason: "exited",
     message: `The instance ${howEnded(ending)}.${cause === undefined ? "" : ` ${cause.trim()}`}`,
