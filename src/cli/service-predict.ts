@@ -58,6 +58,18 @@ export const predictPath = (id: string, accessAddress: string | undefined, sub: 
   return base.replace(/\/$/, "") + (sub === "" || sub === "/" ? "" : sub.replace(/^\/?/, "/"));
 };
 
+/** One JSON document with the answer's own text in it: parsed and written again, 1.0 and long numbers would be others. */
+const withBody = (facts: object, text: string): string => {
+  let body = text.trim();
+  try {
+    JSON.parse(text);
+  } catch {
+    // Not every model answers JSON.
+    body = JSON.stringify(text);
+  }
+  return `${JSON.stringify(facts, null, 2).slice(0, -"\n}".length)},\n  "body": ${body}\n}\n`;
+};
+
 /** Sends one prediction and hands back the answer, whatever its status. */
 export const sendPrediction = (
   api: Api,
@@ -88,16 +100,8 @@ const predict = async (session: Session, options: PredictOptions, reference: str
   }
   if (code >= 200 && code < 300) {
     if (session.json) {
-      let parsed: unknown = text;
-      try {
-        parsed = JSON.parse(text);
-      } catch {
-        // Not every model answers JSON; its text is passed on as it is.
-      }
-      session.answer(
-        { status: code, took_ms: Math.round(tookMs), headers: answer.headers, body: parsed },
-        () => "",
-      );
+      const facts = { status: code, took_ms: Math.round(tookMs), headers: answer.headers };
+      stdout.write(withBody(facts, text));
     } else {
       stdout.write(content);
       if (session.io.isTty && !text.endsWith("\n")) stdout.write("\n");

@@ -114,6 +114,25 @@ describe("service", () => {
     expect(cli.server.requests.at(-1)?.path).toMatch(/\/sub$/);
   });
 
+  test.each(['{"id":12345678901234567890,"p":1.0,"2":[1e2],"1":"\\u00e4"}', "7.50", "null"])(
+    "predict --json holds the model's answer letter by letter: %s",
+    async (body) => {
+      cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+      cli.server.break("POST", /^\/v1\/infers/, { status: 200, body });
+      const { code, stdout } = await cli.run(["service", "predict", "iris", "-d", REQUEST, "--json"]);
+      expect(code).toBe(0);
+      expect(stdout).toContain(`"body": ${body}\n`);
+      expect(JSON.parse(stdout)).toMatchObject({ status: 200, body: JSON.parse(body) as unknown });
+    },
+  );
+
+  test("predict --json holds an answer that is not JSON as a string", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    cli.server.break("POST", /^\/v1\/infers/, { status: 200, body: 'a "word"\n' });
+    const { stdout } = await cli.run(["service", "predict", "iris", "-d", REQUEST, "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({ body: 'a "word"\n' });
+  });
+
   test("predict on a stopped service names the way to start it", async () => {
     cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"), "stopped");
     const { code, stderr } = await cli.run(["service", "predict", "iris", "-d", REQUEST]);
