@@ -4,6 +4,7 @@ import type { IncomingMessage } from "node:http";
 import type { Command } from "commander";
 import type { Api } from "./api.ts";
 import { addVerb, collect } from "./commands.ts";
+import { EventStream } from "./event-stream.ts";
 import { CliError, apiFailure, usage } from "./failures.ts";
 import { duration } from "./format.ts";
 import type { CliIo } from "./io.ts";
@@ -78,6 +79,33 @@ export const sendPrediction = (
   headers: Readonly<Record<string, string>>,
 ): Promise<IncomingMessage> => api.send("POST", path, { body, headers, withinMs: null });
 
+/** The whole answer or, where pieces are handed on as they come, the last of them. A cut answer throws `failed`. */
+const receive = async (
+  session: Session,
+  answer: IncomingMessage,
+  service: string,
+  onChunk: ((chunk: Buffer) => void) | null,
+): Promise<string> => {
+  const chunks: Buffer[] = [];
+  const text = (): string => Buffer.concat(chunks).toString("utf8");
+  try {
+    for await (const chunk of answer) {
+      // What was handed on need not be kept: a stream may go on for days.
+      if (onChunk !== null) chunks.length = 0;
+      chunks.push(chunk as Buffer);
+      onChunk?.(chunk as Buffer);
+    }
+  } catch (cause) {
+    if (session.io.interrupt.aborted) throw new CliError("interrupted", "Interrupted.", { cause });
+    throw new CliError("failed", "The connection was cut before the answer's end.", {
+      ...(onChunk === null && chunks.length > 0 ? { detail: text() } : {}),
+      next: `\`modelport service events ${service}\` shows what happened to its instances.`,
+      cause,
+    });
+  }
+  return text();
+};
+
 const predict = async (session: Session, options: PredictOptions, reference: string): Promise<void> => {
   const { clock, stdout, stderr } = session.io;
   const body = await readBody(session, options.data);
@@ -89,23 +117,32 @@ const predict = async (session: Session, options: PredictOptions, reference: str
     "content-type": options.contentType,
     ...parseHeaders(options.header ?? []),
   });
-  const content = await readAll(answer);
-  const tookMs = clock.monotonicMs() - startedAt;
   const code = answer.statusCode ?? 0;
-  const text = content.toString("utf8");
+  const isGood = code >= 200 && code < 300;
+  const isStream = /^text\/event-stream\b/i.test(answer.headers["content-type"] ?? "");
   if (options.verbose && !session.json) {
+    const tookMs = clock.monotonicMs() - startedAt;
     const lines = [`POST ${new URL(path, api.endpoint).href}`, `${code} in ${duration(tookMs)}`];
     for (const [name, value] of Object.entries(answer.headers)) lines.push(`${name}: ${String(value)}`);
     stderr.write(lines.map((line) => `${session.paint("dim", line)}\n`).join(""));
   }
-  if (code >= 200 && code < 300) {
+  const events = new EventStream();
+  const pass = (chunk: Buffer): void => {
+    stdout.write(chunk);
+    if (isStream) events.push(chunk.toString("latin1"));
+  };
+  const text = await receive(session, answer, service.service_name, isGood && !session.json ? pass : null);
+  if (isGood) {
     if (session.json) {
-      const facts = { status: code, took_ms: Math.round(tookMs), headers: answer.headers };
-      stdout.write(withBody(facts, text));
-    } else {
-      stdout.write(content);
-      if (session.io.isTty && !text.endsWith("\n")) stdout.write("\n");
-    }
+      const tookMs = Math.round(clock.monotonicMs() - startedAt);
+      stdout.write(withBody({ status: code, took_ms: tookMs, headers: answer.headers }, text));
+      events.push(text);
+    } else if (session.io.isTty && !text.endsWith("\n")) stdout.write("\n");
+    if (isStream && events.endsInError())
+      throw new CliError("failed", "The answer ended in an error; its last event says which.", {
+        next: `\`modelport service logs ${service.service_name}\` shows what the model's code printed.`,
+        isAnswered: true,
+      });
     return;
   }
   const requestId = answer.headers["x-request-id"];

@@ -1,6 +1,7 @@
 /** Deploying, changing and calling services. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CliHarness } from "../../test/support/cli-harness.ts";
 
@@ -132,6 +133,54 @@ describe("service", () => {
     const { stdout } = await cli.run(["service", "predict", "iris", "-d", REQUEST, "--json"]);
     expect(JSON.parse(stdout)).toMatchObject({ body: 'a "word"\n' });
   });
+
+  const streams = (pieces: () => AsyncGenerator<string>): void => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    const headers = { "content-type": "text/event-stream" };
+    cli.server.break("POST", /^\/v1\/infers/, { status: 200, headers, body: Readable.from(pieces()) });
+  };
+  const predict = ["service", "predict", "iris", "-d", REQUEST];
+
+  test("predict prints a stream as it comes", async () => {
+    const seen = Promise.withResolvers<void>();
+    streams(async function* () {
+      yield "data: 1\n\n";
+      await seen.promise;
+      yield "data: 2\n\n";
+    });
+    const { code, stdout } = await cli.run(predict, { onStdout: () => seen.resolve() });
+    expect([code, stdout]).toEqual([0, "data: 1\n\ndata: 2\n\n"]);
+  });
+
+  test.each([[[]], [["--json"]]])("predict fails when a stream ends in an error: %j", async (more) => {
+    streams(async function* () {
+      yield "data: 1\n\nevent: error\n";
+      yield 'data: {"erno":"PR.0101"}\n\n';
+    });
+    const { code, stdout, stderr } = await cli.run([...predict, ...more]);
+    expect([code, stdout.includes("PR.0101")]).toEqual([1, true]);
+    if (more.length === 0) expect(stderr).toContain("The answer ended in an error");
+    else expect(JSON.parse(stdout)).toMatchObject({ status: 200 });
+  });
+
+  test.each([[[]], [["--json"]]])(
+    "predict says that the connection was cut, and what came: %j",
+    async (more) => {
+      cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+      cli.server.break("POST", /^\/v1\/infers/, {
+        status: 200,
+        headers: { "content-type": "text/event-stream", "content-length": "100", connection: "close" },
+        body: "data: 1\n\n",
+      });
+      const { code, stdout, stderr } = await cli.run([...predict, ...more]);
+      expect(code).toBe(1);
+      expect(more.length === 0 ? stderr : stdout).toContain(
+        "The connection was cut before the answer's end.",
+      );
+      if (more.length === 0) expect(stdout).toBe("data: 1\n\n");
+      else expect(JSON.parse(stdout)).toMatchObject({ error: { detail: "data: 1\n\n" } });
+    },
+  );
 
   test("predict on a stopped service names the way to start it", async () => {
     cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"), "stopped");
