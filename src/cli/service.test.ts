@@ -189,6 +189,13 @@ describe("service", () => {
     expect(stderr).toContain("next: Start it with `modelport service start`.");
   });
 
+  test("logs asks for no more lines than the platform gives", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    expect((await cli.run(["service", "logs", "iris", "--tail", "10000"])).code).toBe(0);
+    const { code, stderr } = await cli.run(["service", "logs", "iris", "--tail", "10001"]);
+    expect([code, stderr.includes("from 0 to 10000")]).toEqual([2, true]);
+  });
+
   test("logs are passed on as they come", async () => {
     cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
     expect((await cli.run(["service", "logs", "iris"])).stdout).toBe(cli.server.logs);
