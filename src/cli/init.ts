@@ -7,8 +7,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { AVAILABLE_ENGINES } from "../core/engines.ts";
 import type { EngineName } from "../core/engines.ts";
-import { nearest } from "../core/nearest.ts";
 import { addVerb } from "./commands.ts";
+import { engineNamed } from "./engine-name.ts";
 import { CliError } from "./failures.ts";
 import type { CliIo } from "./io.ts";
 import type { Session } from "./session.ts";
@@ -23,21 +23,6 @@ export const SKELETONS: Readonly<Record<EngineName, string>> = {
   MXNet: "digits-mxnet",
   MindSpore: "digits-mindspore",
   Spark_MLlib: "iris-spark",
-};
-
-const letters = (word: string): string => word.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
-
-const engineNamed = (word: string): EngineName => {
-  const same = AVAILABLE_ENGINES.find((name) => letters(name) === letters(word));
-  if (same !== undefined) return same;
-  const part = letters(word);
-  const near =
-    nearest(word, AVAILABLE_ENGINES) ??
-    AVAILABLE_ENGINES.find((name) => part.length > 2 && letters(name).includes(part)) ??
-    null;
-  throw new CliError("usage", `There is no engine called ${word}.`, {
-    next: `${near === null ? "" : `Did you mean ${near}? `}The engines are ${AVAILABLE_ENGINES.join(", ")}.`,
-  });
 };
 
 /** Nothing of what is there is touched: the folder must not exist, or be empty. */
@@ -67,7 +52,7 @@ const init = async (
     throw new CliError("usage", "Name the engine of the package: --engine ENGINE.", {
       next: `The engines are ${AVAILABLE_ENGINES.join(", ")}.`,
     });
-  const engine = engineNamed(options.engine);
+  const engine = engineNamed(options.engine, AVAILABLE_ENGINES);
   const name = dir ?? SKELETONS[engine];
   const target = resolve(name);
   await refuseToOverwrite(target);
