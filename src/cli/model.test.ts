@@ -139,3 +139,41 @@ describe("model import", () => {
     expect((await cli.run(["model", "import", "obs://b/q"])).code).toBe(3);
   });
 });
+
+describe("model templates", () => {
+  const found = {
+    templates: [
+      {
+        template_id: "caffe-cpu-py36",
+        type: "general",
+        release: "Caffe 1.0 CPU",
+        environment: "Python 3.6",
+        infer_format: "undefined",
+        overridable: true,
+      },
+    ],
+    infer_formats: [{ infer_format: "undefined" }],
+  };
+
+  test.each(["3.6", "python3.6", "Python 3.6"])("asks for the environment %s as 3.6", async (environment) => {
+    cli.server.break("GET", /\/models\/templates$/, { status: 200, body: found });
+    const { code, stdout } = await cli.run(["model", "templates", "--environment", environment]);
+    expect([code, stdout.includes("caffe-cpu-py36")]).toEqual([0, true]);
+    expect(cli.server.requests.at(-1)?.query.get("environment")).toBe("3.6");
+  });
+
+  test.each([
+    ["--type", "special", "general"],
+    ["--engine", "XGBoost", "Caffe"],
+  ])("says which there are when no template has the %s %s", async (option, word, known) => {
+    const { code, stderr } = await cli.run(["model", "templates", option, word]);
+    expect([code, stderr.includes(`${word}.`), stderr.includes(known)]).toEqual([2, true, true]);
+    expect(cli.server.requests).toEqual([]);
+  });
+
+  test("takes an engine and a type in any case", async () => {
+    cli.server.break("GET", /\/models\/templates$/, { status: 200, body: found });
+    const any = ["model", "templates", "--engine", "caffe", "--type", "General"];
+    expect((await cli.run(any)).code).toBe(0);
+  });
+});

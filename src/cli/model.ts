@@ -14,7 +14,7 @@ import { isObsAddress, listObjects, objectPath, parseObsAddress } from "./obs-ad
 import { packageLocation, scanPackage, uploadPackage } from "./package-upload.ts";
 import type { Problem } from "../core/errors.ts";
 import type { ObsLocation } from "../core/obs-location.ts";
-import { TEMPLATE_INPUT, chooseTemplate } from "../core/templates.ts";
+import { TEMPLATES, TEMPLATE_INPUT, chooseTemplate } from "../core/templates.ts";
 import type { Session } from "./session.ts";
 import { readAll } from "./transport.ts";
 
@@ -333,13 +333,34 @@ interface Templates {
   readonly infer_formats: readonly { readonly infer_format: string }[];
 }
 
+/** As the platform filters: by a part of the name, in any case. */
+const demandKnown = (what: string, given: string | undefined, known: readonly string[]): void => {
+  const part = given?.toLowerCase() ?? "";
+  if (!known.some((name) => name.toLowerCase().includes(part)))
+    throw usage(
+      `No template has the ${what} ${given}.`,
+      `The ${what}s of templates are ${[...new Set(known)].join(", ")}.`,
+    );
+};
+
 const templates = async (session: Session, options: TemplateOptions): Promise<void> => {
+  const { type, engine, search } = options;
+  demandKnown(
+    "type",
+    type,
+    TEMPLATES.map((one) => one.type),
+  );
+  demandKnown(
+    "engine",
+    engine,
+    TEMPLATES.map((one) => one.engine),
+  );
   const api = await session.api();
-  const { type, engine, environment, search } = options;
   const found = await api.get<Templates>(api.inProject("/models/templates"), {
     type,
     engine,
-    environment,
+    // The platform writes `Python 3.6`, config.json `python3.6`.
+    environment: options.environment?.replace(/^python\s*/i, ""),
     search,
   });
   session.answer(found, () =>
@@ -448,7 +469,7 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
       command
         .option("--type <type>", "only templates of this type: general, image classification")
         .option("--engine <engine>", "only templates of this AI engine")
-        .option("--environment <python>", "only templates of this environment, such as 3.6")
+        .option("--environment <python>", "only templates of this environment, such as 3.6 or python3.6")
         .option("--search <text>", "only templates with this in their names"),
     run: templates,
   });
