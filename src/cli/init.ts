@@ -7,6 +7,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { AVAILABLE_ENGINES } from "../core/engines.ts";
 import type { EngineName } from "../core/engines.ts";
+import { quoted } from "./call-sample.ts";
 import { addVerb } from "./commands.ts";
 import { engineNamed } from "./engine-name.ts";
 import { CliError } from "./failures.ts";
@@ -76,15 +77,16 @@ const init = async (
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(target.length + 1))
     .toSorted();
+  const word = quoted(name);
   session.answer(
     { engine, folder: target, files },
     () =>
       `A ${engine} package is in ${name}:\n${files.map((file) => `  ${file}\n`).join("")}` +
       `Next:\n` +
-      `  modelport run ${name}                         serve it; it reloads when a file changes\n` +
-      `  modelport run ${name} -- python -m unittest   run its test\n` +
-      `  modelport run ${name} -- python train.py      train it again\n` +
-      `  modelport model import ${name}                import it into the platform\n`,
+      `  modelport run ${word}                         serve it; it reloads when a file changes\n` +
+      `  modelport run ${word} -- python -m unittest   run its test\n` +
+      `  modelport run ${word} -- python train.py      train it again\n` +
+      `  modelport model import ${word}                import it into the platform\n`,
   );
 };
 
