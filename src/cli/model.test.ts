@@ -43,6 +43,15 @@ describe("model import", () => {
     expect([...cli.server.objects.keys()].toSorted()).toEqual([`${prefix}config.json`, `${prefix}iris.m`]);
   });
 
+  test("says that nothing had to be sent when all is there", async () => {
+    const prefix = "modelport/packages/iris/0.0.1/model/";
+    cli.server.objects.set(`${prefix}iris.m`, Buffer.from("weights"));
+    const config = '{"model_type":"Scikit_Learn","model_algorithm":"iris"}';
+    cli.server.objects.set(`${prefix}config.json`, Buffer.from(config));
+    const { stderr } = await cli.run(["model", "import", join(cli.dir, "iris"), "--no-wait"]);
+    expect(stderr).toContain("  2 files, all there already\n");
+  });
+
   test("refuses a name or version the platform would not take before anything is uploaded", async () => {
     for (const wrong of [
       ["--name", "x y!"],
@@ -99,6 +108,13 @@ describe("model import", () => {
       }),
     ]);
     expect(cli.server.objects.size).toBe(0);
+  });
+
+  test("speaks of a template's mode by its option", async () => {
+    const fixed = ["--template", "tensorflow-image-classification", "--mode", "object_detection"];
+    const { code, stderr } = await cli.run(["model", "import", join(cli.dir, "iris"), ...fixed]);
+    expect([code, stderr.includes("fix: leave --mode out")]).toEqual([2, true]);
+    expect(stderr).not.toContain("infer_format");
   });
 
   test("says at once when there is no model folder, and when its parent was meant", async () => {

@@ -143,7 +143,11 @@ const demandTemplate = (id: string, mode: string | undefined): void => {
     infer_format: mode,
   });
   if (choice.ok) return;
-  const named = ({ path, ...rest }: Problem): Problem => ({ path: OPTION_OF[path] ?? path, ...rest });
+  const named = ({ path, message, fix }: Problem): Problem => ({
+    path: OPTION_OF[path] ?? path,
+    message,
+    fix: fix.replaceAll("infer_format", "--mode"),
+  });
   throw new CliError("usage", "The template cannot be used like this.", {
     problems: choice.problems.map(named),
     next: "`modelport model templates` lists templates and modes.",
@@ -211,7 +215,12 @@ const importModel = async (session: Session, options: ImportOptions, source: str
   try {
     if (local !== null) {
       const sent = await uploadPackage(api, live, local, name, version);
-      live.note(`  uploaded ${sent.files} of ${local.files.length} files (${size(sent.bytes)})`);
+      const all = local.files.length;
+      live.note(
+        sent.files > 0
+          ? `  uploaded ${sent.files} of ${all} files (${size(sent.bytes)})`
+          : `  ${all} file${all === 1 ? "" : "s"}, all there already`,
+      );
     }
     const id = await createModel(api, {
       name,
@@ -449,7 +458,7 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
           "--dynamic",
           "take files and dependencies when a service first starts it; files over 5 GB need this",
         )
-        .option("--wait", "wait until it is published (default)", true)
+        .option("--wait", "wait until it is published", true)
         .option("--no-wait", "return as soon as the platform has accepted it")
         .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan),
     run: importModel,
