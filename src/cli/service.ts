@@ -219,7 +219,7 @@ const logs = async (
 
 const waiting = (done: string) => (command: Command) =>
   command
-    .option("--wait", `wait until it is ${done} (default)`, true)
+    .option("--wait", `wait until it is ${done}`, true)
     .option("--no-wait", "return as soon as the platform has accepted it")
     .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan);
 
