@@ -48,6 +48,17 @@ describe("service", () => {
     expect(stderr).toContain("error: iris is failed, not running.\n  KeyError: 'sepal'");
   });
 
+  test("a deployment that failed before its first instance points to the events only", async () => {
+    cli.server.addModel("iris", "0.0.1");
+    cli.server.deployEnds = { status: "failed", because: "no room" };
+    const deploy = ["service", "deploy", "iris"];
+    expect((await cli.run([...deploy, "--name", "one"])).stderr).toContain("`modelport service logs one`");
+    cli.server.logs = "";
+    const { stderr } = await cli.run([...deploy, "--name", "two"]);
+    expect(stderr).toContain("next: `modelport service events two` shows every step.");
+    expect(stderr).not.toContain("service logs");
+  });
+
   test("an update keeps what was not named, and a rollback is a failure that says so", async () => {
     const old = cli.server.addModel("iris", "0.0.1");
     const next = cli.server.addModel("iris", "0.0.2");
