@@ -1,9 +1,10 @@
 /** What `modelport doctor` looks at on this machine: each probe finds one thing and says what to do about it. */
 import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { accessSync, constants, mkdirSync, statfsSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { freemem, totalmem } from "node:os";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { DoctorFinding, DoctorProbe } from "./cli/platform-control.ts";
@@ -70,10 +71,17 @@ const pip = async (config: Config): Promise<DoctorFinding> => {
   }
 };
 
+/** The directory, or where it would be made: looking makes nothing. */
+const whereItIsOrWillBe = (dir: string): string => {
+  const parent = dirname(dir);
+  return existsSync(dir) || parent === dir ? dir : whereItIsOrWillBe(parent);
+};
+
 const dataDirectory = async (config: Config): Promise<DoctorFinding> => {
+  const there = whereItIsOrWillBe(config.dataDir);
   try {
-    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-    accessSync(config.dataDir, constants.W_OK);
+    if (!statSync(there).isDirectory()) throw new Error(`${there} is not a directory`);
+    accessSync(there, constants.W_OK | constants.X_OK);
   } catch (error) {
     return {
       state: "failed",
@@ -81,9 +89,9 @@ const dataDirectory = async (config: Config): Promise<DoctorFinding> => {
       fix: "Choose another MODELPORT_DATA, or make it writable.",
     };
   }
-  const { bavail, bsize } = statfsSync(config.dataDir);
+  const { bavail, bsize } = statfsSync(there);
   const freeGib = (bavail * bsize) / GIB;
-  const found = `${config.dataDir}, ${freeGib.toFixed(1)} GiB free`;
+  const found = `${config.dataDir}${there === config.dataDir ? "" : " (made by the first start)"}, ${freeGib.toFixed(1)} GiB free`;
   return freeGib >= DISK_GIB_MIN
     ? ok(found)
     : { state: "warning", found, fix: `Free some space: environments need about ${DISK_GIB_MIN} GiB.` };

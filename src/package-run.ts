@@ -6,11 +6,11 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CliError } from "./cli/failures.ts";
-import type { CommandOptions, PackageRun, RunEvent, ServeOptions } from "./cli/package-run.ts";
+import type { CommandEnd, CommandOptions, PackageRun, RunEvent, ServeOptions } from "./cli/package-run.ts";
 import type { Config } from "./config.ts";
 import { apiChecks, readValidation } from "./core/api-rule.ts";
 import { NO_BATCHING, readBatching } from "./core/batching.ts";
@@ -36,6 +36,8 @@ const LOOK_EVERY_MS = 300;
 const LOOK_SHARE = 20;
 /** Predictions under way when the author presses Ctrl-C. */
 const LAST_GRACE_MS = 2_000;
+/** A shell's exit code for a program that a signal ended, less the signal's number. */
+const SIGNALLED = 128;
 const PROGRESS = /^\s*(?:downloading|resolving|building|built|prepared|installed|bytecode|waiting)\b/i;
 /** Lines of the instance that say what the author is told in other words. */
 const SAID_ANYWAY = /^(?:ending: |ended$|the instance has failed \()/;
@@ -298,7 +300,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     }
   };
 
-  const command = async (options: CommandOptions): Promise<number> => {
+  const command = async (options: CommandOptions): Promise<CommandEnd> => {
     const at = await folderOf(options.folder);
     const [program = "", ...args] = options.command;
     const environments = await open();
@@ -314,7 +316,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       options.onEvent({ kind: "step", text: "" });
       const child = spawn(program, args, {
         cwd: at.home,
-        stdio: "inherit",
+        stdio: ["inherit", options.stdout === "stderr" ? 2 : "inherit", "inherit"],
         env: {
           ...config.hostEnvironment,
           ...(HOME === undefined ? {} : { HOME }),
@@ -324,7 +326,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
           PYTHONPATH: [PYTHON_DIR, theirs].filter((dir) => dir !== undefined && dir !== "").join(delimiter),
         },
       });
-      return await new Promise<number>((resolve, reject) => {
+      return await new Promise<CommandEnd>((resolve, reject) => {
         // Ctrl-C on the terminal has reached it as well; whoever ends only us wants it ended too.
         options.signal.addEventListener("abort", () => child.kill("SIGTERM"), { once: true });
         child.once("error", (error: NodeJS.ErrnoException) =>
@@ -335,7 +337,9 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
             }),
           ),
         );
-        child.once("exit", (code, killed) => resolve(code ?? (killed === null ? 1 : 130)));
+        child.once("exit", (code, signal) =>
+          resolve({ code: code ?? (signal === null ? 1 : SIGNALLED + constants.signals[signal]), signal }),
+        );
       });
     } finally {
       await ready.release();

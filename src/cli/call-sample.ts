@@ -35,7 +35,8 @@ export const sampleOf = (schema: unknown, depth = 0): unknown => {
   }
 };
 
-const quoted = (text: string): string =>
+/** As a word of a POSIX shell. */
+export const quoted = (text: string): string =>
   /^[\w./@=:-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** The fields of a form: files by `type: "file"`, everything else as text. */

@@ -49,6 +49,7 @@ describe("every command", () => {
       const { code, stdout, stderr } = await cli.run([...words, "--help"]);
       expect([code, stderr]).toEqual([0, ""]);
       expect(stdout).toContain("Examples:\n  $ ");
+      expect(stdout).not.toContain("(default) (default");
     },
   );
 

@@ -30,6 +30,8 @@ export interface CliErrorDetails {
   readonly cause?: unknown;
   /** The command has printed its JSON document already; only the exit code is left to tell. */
   readonly isAnswered?: boolean;
+  /** In place of the outcome's own: that of a program which was run. */
+  readonly exitCode?: number;
 }
 
 /** A failure with everything the user is shown about it. */
@@ -44,6 +46,9 @@ export class CliError extends Error {
     this.details = details;
   }
 }
+
+export const exitCodeOf = ({ outcome, details }: CliError): number =>
+  details.exitCode ?? EXIT_CODES[outcome][0];
 
 /** Builds the error for a wrong command line. */
 export const usage = (message: string, next?: string): CliError => new CliError("usage", message, { next });

@@ -53,6 +53,11 @@ describe("modelport init", () => {
     execFileSync("python3", ["-c", program, ...scripts]);
   });
 
+  test("quotes the folder in the commands it suggests", async () => {
+    const { stdout } = await cli.run(["init", "--engine", "XGBoost", join(cli.dir, "a b", "ü")]);
+    expect(stdout).toContain(`modelport run '${join(cli.dir, "a b", "ü")}' `);
+  });
+
   test("never overwrites: a folder with something in it is refused, an empty one is used", async () => {
     const dir = join(cli.dir, "mine");
     await mkdir(dir);

@@ -7,8 +7,9 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { AVAILABLE_ENGINES } from "../core/engines.ts";
 import type { EngineName } from "../core/engines.ts";
-import { nearest } from "../core/nearest.ts";
+import { quoted } from "./call-sample.ts";
 import { addVerb } from "./commands.ts";
+import { engineNamed } from "./engine-name.ts";
 import { CliError } from "./failures.ts";
 import type { CliIo } from "./io.ts";
 import type { Session } from "./session.ts";
@@ -23,21 +24,6 @@ export const SKELETONS: Readonly<Record<EngineName, string>> = {
   MXNet: "digits-mxnet",
   MindSpore: "digits-mindspore",
   Spark_MLlib: "iris-spark",
-};
-
-const letters = (word: string): string => word.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
-
-const engineNamed = (word: string): EngineName => {
-  const same = AVAILABLE_ENGINES.find((name) => letters(name) === letters(word));
-  if (same !== undefined) return same;
-  const part = letters(word);
-  const near =
-    nearest(word, AVAILABLE_ENGINES) ??
-    AVAILABLE_ENGINES.find((name) => part.length > 2 && letters(name).includes(part)) ??
-    null;
-  throw new CliError("usage", `There is no engine called ${word}.`, {
-    next: `${near === null ? "" : `Did you mean ${near}? `}The engines are ${AVAILABLE_ENGINES.join(", ")}.`,
-  });
 };
 
 /** Nothing of what is there is touched: the folder must not exist, or be empty. */
@@ -67,7 +53,7 @@ const init = async (
     throw new CliError("usage", "Name the engine of the package: --engine ENGINE.", {
       next: `The engines are ${AVAILABLE_ENGINES.join(", ")}.`,
     });
-  const engine = engineNamed(options.engine);
+  const engine = engineNamed(options.engine, AVAILABLE_ENGINES);
   const name = dir ?? SKELETONS[engine];
   const target = resolve(name);
   await refuseToOverwrite(target);
@@ -91,15 +77,16 @@ const init = async (
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(target.length + 1))
     .toSorted();
+  const word = quoted(name);
   session.answer(
     { engine, folder: target, files },
     () =>
       `A ${engine} package is in ${name}:\n${files.map((file) => `  ${file}\n`).join("")}` +
       `Next:\n` +
-      `  modelport run ${name}                         serve it; it reloads when a file changes\n` +
-      `  modelport run ${name} -- python -m unittest   run its test\n` +
-      `  modelport run ${name} -- python train.py      train it again\n` +
-      `  modelport model import ${name}                import it into the platform\n`,
+      `  modelport run ${word}                         serve it; it reloads when a file changes\n` +
+      `  modelport run ${word} -- python -m unittest   run its test\n` +
+      `  modelport run ${word} -- python train.py      train it again\n` +
+      `  modelport model import ${word}                import it into the platform\n`,
   );
 };
 

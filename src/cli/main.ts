@@ -6,7 +6,7 @@ import { Command, CommanderError } from "commander";
 import { VERSION } from "../core/version.ts";
 import { addCompletionCommands } from "./completion.ts";
 import { addDemoCommand } from "./demo.ts";
-import { CliError, EXIT_CODES } from "./failures.ts";
+import { CliError, EXIT_CODES, exitCodeOf } from "./failures.ts";
 import { errorBlock, paint } from "./format.ts";
 import { addIdentityCommands } from "./identity.ts";
 import { addInitCommand } from "./init.ts";
@@ -105,7 +105,7 @@ const report = (io: CliIo, json: boolean, error: CliError): void => {
       {
         error: {
           message: error.message,
-          exit_code: EXIT_CODES[error.outcome][0],
+          exit_code: exitCodeOf(error),
           ...(code === undefined ? {} : { code }),
           ...(next === undefined ? {} : { next }),
           ...(problems === undefined || problems.length === 0 ? {} : { problems }),
@@ -134,6 +134,6 @@ export const runCli = async (argv: readonly string[], io: CliIo): Promise<number
     }
     const failure = asCliError(error);
     report(io, isJson, failure);
-    return EXIT_CODES[failure.outcome][0];
+    return exitCodeOf(failure);
   }
 };

@@ -43,6 +43,15 @@ describe("model import", () => {
     expect([...cli.server.objects.keys()].toSorted()).toEqual([`${prefix}config.json`, `${prefix}iris.m`]);
   });
 
+  test("says that nothing had to be sent when all is there", async () => {
+    const prefix = "modelport/packages/iris/0.0.1/model/";
+    cli.server.objects.set(`${prefix}iris.m`, Buffer.from("weights"));
+    const config = '{"model_type":"Scikit_Learn","model_algorithm":"iris"}';
+    cli.server.objects.set(`${prefix}config.json`, Buffer.from(config));
+    const { stderr } = await cli.run(["model", "import", join(cli.dir, "iris"), "--no-wait"]);
+    expect(stderr).toContain("  2 files, all there already\n");
+  });
+
   test("refuses a name or version the platform would not take before anything is uploaded", async () => {
     for (const wrong of [
       ["--name", "x y!"],
@@ -101,6 +110,13 @@ describe("model import", () => {
     expect(cli.server.objects.size).toBe(0);
   });
 
+  test("speaks of a template's mode by its option", async () => {
+    const fixed = ["--template", "tensorflow-image-classification", "--mode", "object_detection"];
+    const { code, stderr } = await cli.run(["model", "import", join(cli.dir, "iris"), ...fixed]);
+    expect([code, stderr.includes("fix: leave --mode out")]).toEqual([2, true]);
+    expect(stderr).not.toContain("infer_format");
+  });
+
   test("says at once when there is no model folder, and when its parent was meant", async () => {
     const missing = await cli.run(["model", "import", cli.dir]);
     expect([missing.code, missing.stderr.includes("does not hold a folder named model")]).toEqual([2, true]);
@@ -143,5 +159,43 @@ describe("model import", () => {
     cli.server.objects.set("b/out/V002/model/config.json", Buffer.from('{"model_type":"XGBoost"}'));
     for (const source of ["obs://b/out", "obs://b/out/V002"])
       expect((await cli.run(["model", "import", source, "--run", "V002", "--no-wait"])).code).toBe(0);
+  });
+});
+
+describe("model templates", () => {
+  const found = {
+    templates: [
+      {
+        template_id: "caffe-cpu-py36",
+        type: "general",
+        release: "Caffe 1.0 CPU",
+        environment: "Python 3.6",
+        infer_format: "undefined",
+        overridable: true,
+      },
+    ],
+    infer_formats: [{ infer_format: "undefined" }],
+  };
+
+  test.each(["3.6", "python3.6", "Python 3.6"])("asks for the environment %s as 3.6", async (environment) => {
+    cli.server.break("GET", /\/models\/templates$/, { status: 200, body: found });
+    const { code, stdout } = await cli.run(["model", "templates", "--environment", environment]);
+    expect([code, stdout.includes("caffe-cpu-py36")]).toEqual([0, true]);
+    expect(cli.server.requests.at(-1)?.query.get("environment")).toBe("3.6");
+  });
+
+  test.each([
+    ["--type", "special", "general"],
+    ["--engine", "XGBoost", "Caffe"],
+  ])("says which there are when no template has the %s %s", async (option, word, known) => {
+    const { code, stderr } = await cli.run(["model", "templates", option, word]);
+    expect([code, stderr.includes(`${word}.`), stderr.includes(known)]).toEqual([2, true, true]);
+    expect(cli.server.requests).toEqual([]);
+  });
+
+  test("takes an engine and a type in any case", async () => {
+    cli.server.break("GET", /\/models\/templates$/, { status: 200, body: found });
+    const any = ["model", "templates", "--engine", "caffe", "--type", "General"];
+    expect((await cli.run(any)).code).toBe(0);
   });
 });

@@ -15,7 +15,7 @@ import { packageLocation, scanPackage, uploadPackage } from "./package-upload.ts
 import type { Problem } from "../core/errors.ts";
 import { modelFolders, runsOf } from "../core/model-folders.ts";
 import type { ObsLocation } from "../core/obs-location.ts";
-import { TEMPLATE_INPUT, chooseTemplate } from "../core/templates.ts";
+import { TEMPLATES, TEMPLATE_INPUT, chooseTemplate } from "../core/templates.ts";
 import type { Session } from "./session.ts";
 import { readAll } from "./transport.ts";
 
@@ -137,7 +137,11 @@ const demandTemplate = (id: string, mode: string | undefined): void => {
     infer_format: mode,
   });
   if (choice.ok) return;
-  const named = ({ path, ...rest }: Problem): Problem => ({ path: OPTION_OF[path] ?? path, ...rest });
+  const named = ({ path, message, fix }: Problem): Problem => ({
+    path: OPTION_OF[path] ?? path,
+    message,
+    fix: fix.replaceAll("infer_format", "--mode"),
+  });
   throw new CliError("usage", "The template cannot be used like this.", {
     problems: choice.problems.map(named),
     next: "`modelport model templates` lists templates and modes.",
@@ -205,7 +209,12 @@ const importModel = async (session: Session, options: ImportOptions, source: str
   try {
     if (local !== null) {
       const sent = await uploadPackage(api, live, local, name, version);
-      live.note(`  uploaded ${sent.files} of ${local.files.length} files (${size(sent.bytes)})`);
+      const all = local.files.length;
+      live.note(
+        sent.files > 0
+          ? `  uploaded ${sent.files} of ${all} files (${size(sent.bytes)})`
+          : `  ${all} file${all === 1 ? "" : "s"}, all there already`,
+      );
     }
     const id = await createModel(api, {
       name,
@@ -327,13 +336,34 @@ interface Templates {
   readonly infer_formats: readonly { readonly infer_format: string }[];
 }
 
+/** As the platform filters: by a part of the name, in any case. */
+const demandKnown = (what: string, given: string | undefined, known: readonly string[]): void => {
+  const part = given?.toLowerCase() ?? "";
+  if (!known.some((name) => name.toLowerCase().includes(part)))
+    throw usage(
+      `No template has the ${what} ${given}.`,
+      `The ${what}s of templates are ${[...new Set(known)].join(", ")}.`,
+    );
+};
+
 const templates = async (session: Session, options: TemplateOptions): Promise<void> => {
+  const { type, engine, search } = options;
+  demandKnown(
+    "type",
+    type,
+    TEMPLATES.map((one) => one.type),
+  );
+  demandKnown(
+    "engine",
+    engine,
+    TEMPLATES.map((one) => one.engine),
+  );
   const api = await session.api();
-  const { type, engine, environment, search } = options;
   const found = await api.get<Templates>(api.inProject("/models/templates"), {
     type,
     engine,
-    environment,
+    // The platform writes `Python 3.6`, config.json `python3.6`.
+    environment: options.environment?.replace(/^python\s*/i, ""),
     search,
   });
   session.answer(found, () =>
@@ -422,7 +452,7 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
           "--dynamic",
           "take files and dependencies when a service first starts it; files over 5 GB need this",
         )
-        .option("--wait", "wait until it is published (default)", true)
+        .option("--wait", "wait until it is published", true)
         .option("--no-wait", "return as soon as the platform has accepted it")
         .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan),
     run: importModel,
@@ -442,7 +472,7 @@ export const addModelCommands = (program: Command, io: CliIo): void => {
       command
         .option("--type <type>", "only templates of this type: general, image classification")
         .option("--engine <engine>", "only templates of this AI engine")
-        .option("--environment <python>", "only templates of this environment, such as 3.6")
+        .option("--environment <python>", "only templates of this environment, such as 3.6 or python3.6")
         .option("--search <text>", "only templates with this in their names"),
     run: templates,
   });

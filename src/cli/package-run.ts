@@ -49,14 +49,22 @@ export interface ServeOptions {
 export interface CommandOptions {
   readonly folder: string;
   readonly command: readonly string[];
+  /** Where the program's standard output goes: this process's own, or its standard error. */
+  readonly stdout: "stdout" | "stderr";
   readonly envs: Readonly<Record<string, string>>;
   readonly onEvent: (event: RunEvent) => void;
   readonly signal: AbortSignal;
 }
 
+/** How a program ended: `signal` is the name of what ended it (`SIGKILL`), and `code` then what a shell reports. */
+export interface CommandEnd {
+  readonly code: number;
+  readonly signal: string | null;
+}
+
 export interface PackageRun {
   /** Serves until the signal aborts; nothing is left behind when it resolves. */
   serve(options: ServeOptions): Promise<void>;
-  /** Runs a program in the environment, in the package's folder, on this terminal; resolves with its exit code. */
-  command(options: CommandOptions): Promise<number>;
+  /** Runs a program in the environment, in the package's folder, on this terminal; resolves when it has ended. */
+  command(options: CommandOptions): Promise<CommandEnd>;
 }

@@ -2,12 +2,14 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { CliHarness } from "../../test/support/cli-harness.ts";
 import { sampleCall } from "./call-sample.ts";
-import type { ServeOptions } from "./package-run.ts";
+import type { CommandOptions, ServeOptions } from "./package-run.ts";
 
 let cli: CliHarness;
 let asked: ServeOptions[] = [];
+let ran: CommandOptions[] = [];
 beforeEach(async () => {
   asked = [];
+  ran = [];
   cli = await new CliHarness().start();
   cli.packageRun = {
     serve: async (options) => {
@@ -20,7 +22,11 @@ beforeEach(async () => {
       const problems = [{ path: "runtime", message: "is not known", fix: "name another" }];
       onEvent({ kind: "failed", message: "The package has a problem.", problems, goesOn: true });
     },
-    command: async ({ command }) => command.length,
+    command: async (options) => {
+      ran.push(options);
+      const signal = options.command[0] === "killed" ? "SIGKILL" : null;
+      return { code: signal === null ? options.command.length : 137, signal };
+    },
   };
 });
 afterEach(() => cli.stop());
@@ -47,9 +53,18 @@ test("run --json prints one document on stdout, everything else on stderr", asyn
   expect(stderr).toContain("printed by the package");
 });
 
-test("run with a command fails when the command does", async () => {
-  const { code, stderr } = await cli.run(["run", "./iris", "--", "python", "-m", "unittest"]);
-  expect([code, stderr.includes("python ended with exit code 3.")]).toEqual([1, true]);
+test("run with a command ends with its exit code, and names the signal that ended it", async () => {
+  const failed = await cli.run(["run", "./iris", "--", "python", "-m", "unittest"]);
+  expect([failed.code, failed.stderr.includes("python ended with exit code 3.")]).toEqual([3, true]);
+  const killed = await cli.run(["run", "./iris", "--", "killed"]);
+  expect([killed.code, killed.stderr.includes("killed was ended by SIGKILL.")]).toEqual([137, true]);
+});
+
+test("run --json with a command keeps standard output for the document", async () => {
+  const { code, stdout } = await cli.run(["run", "--json", "./iris", "--", "killed"]);
+  expect([code, JSON.parse(stdout)]).toEqual([137, { exit_code: 137, signal: "SIGKILL" }]);
+  await cli.run(["run", "./iris", "--", "python"]);
+  expect(ran.map((options) => options.stdout)).toEqual(["stderr", "stdout"]);
 });
 
 test("the line to try sends the request at hand, else one that fits the schema", () => {

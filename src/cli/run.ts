@@ -108,9 +108,10 @@ const runCommand = async (
   const live = session.live();
   try {
     const packages = await io.packageRun();
-    const code = await packages.command({
+    const { code, signal } = await packages.command({
       folder,
       command,
+      stdout: session.json ? "stderr" : "stdout",
       envs: options.env ?? {},
       onEvent: (event) => {
         if (event.kind === "step") live.now(event.text);
@@ -120,9 +121,10 @@ const runCommand = async (
       },
       signal: io.interrupt,
     });
-    session.answer({ exit_code: code }, () => "");
+    session.answer({ exit_code: code, ...(signal === null ? {} : { signal }) }, () => "");
+    const how = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;
     if (code !== 0)
-      throw new CliError("failed", `${command[0] ?? ""} ended with exit code ${code}.`, { isAnswered: true });
+      throw new CliError("failed", `${command[0] ?? ""} ${how}.`, { isAnswered: true, exitCode: code });
   } finally {
     live.end();
   }
@@ -137,7 +139,9 @@ export const addRunCommand = (program: Command, io: CliIo): void => {
       "finds it among those of this machine, and shows what the package prints and each request. When a file changes, " +
       "the new version is loaded beside the old one and takes its place once it is ready; when it cannot be loaded, the " +
       "reason is shown and the old one goes on.\n\n" +
-      "With a command after --, runs that in the package's environment and folder instead: its tests, its training.",
+      "With a command after --, runs that in the package's environment and folder instead: its tests, its training. " +
+      "Its exit code is then the exit code of this command, or 128 and the signal's number when a signal ended it. With " +
+      "--json what it prints goes to standard error.",
     examples: [
       "run ./iris",
       "run ./iris --port 9000 --env THRESHOLD=0.5",

@@ -56,6 +56,19 @@ test("answers from this machine where that is asked for, in the API's form for s
   expect(cli.server.requests).toEqual([]);
 });
 
+test.each(["scikit-learn", "SCIKIT_LEARN"])("knows the engine by %s", async (word) => {
+  const { code, stdout } = await cli.run(["runtimes", "--local", "--engine", word]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(HERE);
+});
+
+test("names the engines when there is none of that name", async () => {
+  const { code, stdout, stderr } = await cli.run(["runtimes", "--local", "--engine", "onnx"]);
+  expect([code, stdout]).toEqual([2, ""]);
+  expect(stderr).toContain("There is no engine called onnx.");
+  expect(stderr).toMatch(/The engines are .*PyTorch/);
+});
+
 test("says that a platform elsewhere does not answer, and not what this machine has", async () => {
   // A name that no resolver knows (RFC 2606).
   await cli.writeProfile({ endpoint: "http://platform.invalid", password: undefined, token: "t" });

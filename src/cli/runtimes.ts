@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { engineRuntimes } from "../core/runtimes.ts";
 import { addVerb } from "./commands.ts";
+import { engineNamed } from "./engine-name.ts";
 import { CliError } from "./failures.ts";
 import { table } from "./format.ts";
 import type { CliIo } from "./io.ts";
@@ -68,9 +69,15 @@ const find = async (session: Session, options: Options): Promise<Runtimes> => {
 
 const show = async (session: Session, options: Options): Promise<void> => {
   const found = await find(session, options);
-  const engines = found.engine_runtimes.filter(
-    ({ ai_engine }) => options.engine === undefined || ai_engine === options.engine,
-  );
+  const all = found.engine_runtimes;
+  const wanted =
+    options.engine === undefined
+      ? null
+      : engineNamed(
+          options.engine,
+          all.map(({ ai_engine }) => ai_engine),
+        );
+  const engines = all.filter(({ ai_engine }) => wanted === null || ai_engine === wanted);
   session.answer(engines, () =>
     table(
       ["ENGINE", "RUNTIME", "PYTHON", "RELEASE", "STATE", "RUNS ON"],

@@ -174,7 +174,7 @@ const shape = (command: Command): Command =>
     .option("--specification <name>", "size of an instance")
     .option("--deploy-timeout <minutes>", "give up a start after 3 to 120 minutes", wholeNumber(3, 120))
     .option("--description <text>", "a short description")
-    .option("--wait", "wait until it is running (default)", true)
+    .option("--wait", "wait until it is running", true)
     .option("--no-wait", "return as soon as the platform has accepted it")
     .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan);
 

@@ -4,6 +4,7 @@ import type { IncomingMessage } from "node:http";
 import type { Command } from "commander";
 import type { Api } from "./api.ts";
 import { addVerb, collect } from "./commands.ts";
+import { EventStream } from "./event-stream.ts";
 import { CliError, apiFailure, usage } from "./failures.ts";
 import { duration } from "./format.ts";
 import type { CliIo } from "./io.ts";
@@ -58,6 +59,18 @@ export const predictPath = (id: string, accessAddress: string | undefined, sub: 
   return base.replace(/\/$/, "") + (sub === "" || sub === "/" ? "" : sub.replace(/^\/?/, "/"));
 };
 
+/** One JSON document with the answer's own text in it: parsed and written again, 1.0 and long numbers would be others. */
+const withBody = (facts: object, text: string): string => {
+  let body = text.trim();
+  try {
+    JSON.parse(text);
+  } catch {
+    // Not every model answers JSON.
+    body = JSON.stringify(text);
+  }
+  return `${JSON.stringify(facts, null, 2).slice(0, -"\n}".length)},\n  "body": ${body}\n}\n`;
+};
+
 /** Sends one prediction and hands back the answer, whatever its status. */
 export const sendPrediction = (
   api: Api,
@@ -65,6 +78,33 @@ export const sendPrediction = (
   body: Uint8Array,
   headers: Readonly<Record<string, string>>,
 ): Promise<IncomingMessage> => api.send("POST", path, { body, headers, withinMs: null });
+
+/** The whole answer or, where pieces are handed on as they come, the last of them. A cut answer throws `failed`. */
+const receive = async (
+  session: Session,
+  answer: IncomingMessage,
+  service: string,
+  onChunk: ((chunk: Buffer) => void) | null,
+): Promise<string> => {
+  const chunks: Buffer[] = [];
+  const text = (): string => Buffer.concat(chunks).toString("utf8");
+  try {
+    for await (const chunk of answer) {
+      // What was handed on need not be kept: a stream may go on for days.
+      if (onChunk !== null) chunks.length = 0;
+      chunks.push(chunk as Buffer);
+      onChunk?.(chunk as Buffer);
+    }
+  } catch (cause) {
+    if (session.io.interrupt.aborted) throw new CliError("interrupted", "Interrupted.", { cause });
+    throw new CliError("failed", "The connection was cut before the answer's end.", {
+      ...(onChunk === null && chunks.length > 0 ? { detail: text() } : {}),
+      next: `\`modelport service events ${service}\` shows what happened to its instances.`,
+      cause,
+    });
+  }
+  return text();
+};
 
 const predict = async (session: Session, options: PredictOptions, reference: string): Promise<void> => {
   const { clock, stdout, stderr } = session.io;
@@ -77,31 +117,32 @@ const predict = async (session: Session, options: PredictOptions, reference: str
     "content-type": options.contentType,
     ...parseHeaders(options.header ?? []),
   });
-  const content = await readAll(answer);
-  const tookMs = clock.monotonicMs() - startedAt;
   const code = answer.statusCode ?? 0;
-  const text = content.toString("utf8");
+  const isGood = code >= 200 && code < 300;
+  const isStream = /^text\/event-stream\b/i.test(answer.headers["content-type"] ?? "");
   if (options.verbose && !session.json) {
+    const tookMs = clock.monotonicMs() - startedAt;
     const lines = [`POST ${new URL(path, api.endpoint).href}`, `${code} in ${duration(tookMs)}`];
     for (const [name, value] of Object.entries(answer.headers)) lines.push(`${name}: ${String(value)}`);
     stderr.write(lines.map((line) => `${session.paint("dim", line)}\n`).join(""));
   }
-  if (code >= 200 && code < 300) {
+  const events = new EventStream();
+  const pass = (chunk: Buffer): void => {
+    stdout.write(chunk);
+    if (isStream) events.push(chunk.toString("latin1"));
+  };
+  const text = await receive(session, answer, service.service_name, isGood && !session.json ? pass : null);
+  if (isGood) {
     if (session.json) {
-      let parsed: unknown = text;
-      try {
-        parsed = JSON.parse(text);
-      } catch {
-        // Not every model answers JSON; its text is passed on as it is.
-      }
-      session.answer(
-        { status: code, took_ms: Math.round(tookMs), headers: answer.headers, body: parsed },
-        () => "",
-      );
-    } else {
-      stdout.write(content);
-      if (session.io.isTty && !text.endsWith("\n")) stdout.write("\n");
-    }
+      const tookMs = Math.round(clock.monotonicMs() - startedAt);
+      stdout.write(withBody({ status: code, took_ms: tookMs, headers: answer.headers }, text));
+      events.push(text);
+    } else if (session.io.isTty && !text.endsWith("\n")) stdout.write("\n");
+    if (isStream && events.endsInError())
+      throw new CliError("failed", "The answer ended in an error; its last event says which.", {
+        next: `\`modelport service logs ${service.service_name}\` shows what the model's code printed.`,
+        isAnswered: true,
+      });
     return;
   }
   const requestId = answer.headers["x-request-id"];

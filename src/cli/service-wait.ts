@@ -6,6 +6,7 @@ import { status } from "./format.ts";
 import { countEvents, follow } from "./follow.ts";
 import type { Live } from "./live.ts";
 import type { Session } from "./session.ts";
+import { readAll } from "./transport.ts";
 
 export interface WaitOptions {
   readonly wait: boolean;
@@ -38,6 +39,17 @@ const describe = ({ service }: Seen, last: string | null): string => {
   const share =
     service.status === "deploying" && service.progress !== undefined ? ` ${service.progress} %` : "";
   return `${service.service_name} is ${service.status}${share}${last === null ? "" : `: ${last}`}`;
+};
+
+/** Whether any instance has printed a line: of a service that failed before its first, the logs are empty. */
+const hasPrinted = async (api: Api, id: string): Promise<boolean> => {
+  try {
+    const answer = await api.demand("GET", `${servicePath(api, id)}/instance-logs`, { query: { tail: 1 } });
+    return (await readAll(answer)).byteLength > 0;
+  } catch {
+    // The failure that is being told must not give way to this one.
+    return true;
+  }
 };
 
 const isSettled = (wanted: Awaited, { service, update }: Seen): boolean => {
@@ -92,6 +104,7 @@ export const awaitService = async (
   });
   const reasons = events.filter((event) => event.event_type === "abnormal").map((event) => event.event_info);
   const name = service.service_name;
+  const everyStep = `\`modelport service events ${name}\``;
   const isServing = service.status === "running" || service.status === "concerning";
   throw new CliError(
     "failed",
@@ -100,7 +113,9 @@ export const awaitService = async (
       : `${name} is ${service.status}, not ${wanted.until}.`,
     {
       detail: reasons.at(-1) ?? service.error_msg,
-      next: `\`modelport service logs ${name}\` shows what its instances printed, \`modelport service events ${name}\` every step.`,
+      next: (await hasPrinted(api, id))
+        ? `\`modelport service logs ${name}\` shows what its instances printed, ${everyStep} every step.`
+        : `${everyStep} shows every step.`,
     },
   );
 };

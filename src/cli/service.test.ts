@@ -1,6 +1,7 @@
 /** Deploying, changing and calling services. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CliHarness } from "../../test/support/cli-harness.ts";
 
@@ -45,6 +46,17 @@ describe("service", () => {
     const { code, stderr } = await cli.run(["service", "deploy", "iris"]);
     expect(code).toBe(1);
     expect(stderr).toContain("error: iris is failed, not running.\n  KeyError: 'sepal'");
+  });
+
+  test("a deployment that failed before its first instance points to the events only", async () => {
+    cli.server.addModel("iris", "0.0.1");
+    cli.server.deployEnds = { status: "failed", because: "no room" };
+    const deploy = ["service", "deploy", "iris"];
+    expect((await cli.run([...deploy, "--name", "one"])).stderr).toContain("`modelport service logs one`");
+    cli.server.logs = "";
+    const { stderr } = await cli.run([...deploy, "--name", "two"]);
+    expect(stderr).toContain("next: `modelport service events two` shows every step.");
+    expect(stderr).not.toContain("service logs");
   });
 
   test("an update keeps what was not named, and a rollback is a failure that says so", async () => {
@@ -114,11 +126,85 @@ describe("service", () => {
     expect(cli.server.requests.at(-1)?.path).toMatch(/\/sub$/);
   });
 
+  test.each(['{"id":12345678901234567890,"p":1.0,"2":[1e2],"1":"\\u00e4"}', "7.50", "null"])(
+    "predict --json holds the model's answer letter by letter: %s",
+    async (body) => {
+      cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+      cli.server.break("POST", /^\/v1\/infers/, { status: 200, body });
+      const { code, stdout } = await cli.run(["service", "predict", "iris", "-d", REQUEST, "--json"]);
+      expect(code).toBe(0);
+      expect(stdout).toContain(`"body": ${body}\n`);
+      expect(JSON.parse(stdout)).toMatchObject({ status: 200, body: JSON.parse(body) as unknown });
+    },
+  );
+
+  test("predict --json holds an answer that is not JSON as a string", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    cli.server.break("POST", /^\/v1\/infers/, { status: 200, body: 'a "word"\n' });
+    const { stdout } = await cli.run(["service", "predict", "iris", "-d", REQUEST, "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({ body: 'a "word"\n' });
+  });
+
+  const streams = (pieces: () => AsyncGenerator<string>): void => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    const headers = { "content-type": "text/event-stream" };
+    cli.server.break("POST", /^\/v1\/infers/, { status: 200, headers, body: Readable.from(pieces()) });
+  };
+  const predict = ["service", "predict", "iris", "-d", REQUEST];
+
+  test("predict prints a stream as it comes", async () => {
+    const seen = Promise.withResolvers<void>();
+    streams(async function* () {
+      yield "data: 1\n\n";
+      await seen.promise;
+      yield "data: 2\n\n";
+    });
+    const { code, stdout } = await cli.run(predict, { onStdout: () => seen.resolve() });
+    expect([code, stdout]).toEqual([0, "data: 1\n\ndata: 2\n\n"]);
+  });
+
+  test.each([[[]], [["--json"]]])("predict fails when a stream ends in an error: %j", async (more) => {
+    streams(async function* () {
+      yield "data: 1\n\nevent: error\n";
+      yield 'data: {"erno":"PR.0101"}\n\n';
+    });
+    const { code, stdout, stderr } = await cli.run([...predict, ...more]);
+    expect([code, stdout.includes("PR.0101")]).toEqual([1, true]);
+    if (more.length === 0) expect(stderr).toContain("The answer ended in an error");
+    else expect(JSON.parse(stdout)).toMatchObject({ status: 200 });
+  });
+
+  test.each([[[]], [["--json"]]])(
+    "predict says that the connection was cut, and what came: %j",
+    async (more) => {
+      cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+      cli.server.break("POST", /^\/v1\/infers/, {
+        status: 200,
+        headers: { "content-type": "text/event-stream", "content-length": "100", connection: "close" },
+        body: "data: 1\n\n",
+      });
+      const { code, stdout, stderr } = await cli.run([...predict, ...more]);
+      expect(code).toBe(1);
+      expect(more.length === 0 ? stderr : stdout).toContain(
+        "The connection was cut before the answer's end.",
+      );
+      if (more.length === 0) expect(stdout).toBe("data: 1\n\n");
+      else expect(JSON.parse(stdout)).toMatchObject({ error: { detail: "data: 1\n\n" } });
+    },
+  );
+
   test("predict on a stopped service names the way to start it", async () => {
     cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"), "stopped");
     const { code, stderr } = await cli.run(["service", "predict", "iris", "-d", REQUEST]);
     expect(code).toBe(5);
     expect(stderr).toContain("next: Start it with `modelport service start`.");
+  });
+
+  test("logs asks for no more lines than the platform gives", async () => {
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
+    expect((await cli.run(["service", "logs", "iris", "--tail", "10000"])).code).toBe(0);
+    const { code, stderr } = await cli.run(["service", "logs", "iris", "--tail", "10001"]);
+    expect([code, stderr.includes("from 0 to 10000")]).toEqual([2, true]);
   });
 
   test("logs are passed on as they come", async () => {

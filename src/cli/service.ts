@@ -1,5 +1,6 @@
 /** `modelport service …`, all but `deploy`/`update` (service-deploy.ts) and `predict` (service-predict.ts). */
 import type { Command } from "commander";
+import { LIMITS } from "../core/limits.ts";
 import type { Api } from "./api.ts";
 import type { EventItem, ServiceDetail, ServiceItem } from "./api-shapes.ts";
 import { addNoun, addVerb, timeSpan, wholeNumber } from "./commands.ts";
@@ -218,7 +219,7 @@ const logs = async (
 
 const waiting = (done: string) => (command: Command) =>
   command
-    .option("--wait", `wait until it is ${done} (default)`, true)
+    .option("--wait", `wait until it is ${done}`, true)
     .option("--no-wait", "return as soon as the platform has accepted it")
     .option("--timeout <time>", "stop waiting after 30s, 10m, 2h", timeSpan);
 
@@ -286,7 +287,7 @@ export const addServiceCommands = (program: Command, io: CliIo): void => {
     options: (command) =>
       command
         .option("-f, --follow", "go on showing new lines until Ctrl-C")
-        .option("--tail <lines>", "how many lines to begin with", wholeNumber(0, 100_000), 200),
+        .option("--tail <lines>", "how many lines to begin with", wholeNumber(0, LIMITS.logTail.value), 200),
     run: logs,
   });
 };

@@ -19,8 +19,14 @@ export interface Ran {
 
 class Text implements Sink {
   text = "";
+  readonly #onText: ((text: string) => void) | undefined;
+  constructor(onText?: (text: string) => void) {
+    this.#onText = onText;
+  }
   write(chunk: string | Uint8Array): void {
-    this.text += typeof chunk === "string" ? chunk : Buffer.from(chunk).toString("utf8");
+    const text = typeof chunk === "string" ? chunk : Buffer.from(chunk).toString("utf8");
+    this.text += text;
+    this.#onText?.(text);
   }
 }
 
@@ -127,9 +133,9 @@ export class CliHarness {
 
   async run(
     argv: readonly string[],
-    more: { stdin?: string; isTty?: boolean; columns?: number } = {},
+    more: { stdin?: string; isTty?: boolean; columns?: number; onStdout?: (text: string) => void } = {},
   ): Promise<Ran> {
-    const stdout = new Text();
+    const stdout = new Text(more.onStdout);
     const stderr = new Text();
     let elapsed = 0;
     const io: CliIo = {

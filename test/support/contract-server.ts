@@ -6,6 +6,8 @@ import { createHash, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 
 export const PROJECT = { id: "0123456789abcdef0123456789abcdef", name: "default" };
 export const ADMINISTRATOR = { domain: "modelport", user: "admin", password: "first-password" };
@@ -153,6 +155,7 @@ export class ContractServer {
       "x-request-id": "req-1",
       ...answer.headers,
     });
+    if (answer.body instanceof Readable) return pipeline(answer.body, response);
     response.end(isText ? (answer.body as string) : JSON.stringify(answer.body));
   }
 
