@@ -275,7 +275,13 @@ class Planner {
       const next = lowest === null ? null : await this.add(state, `${project}==${lowest}`, engine);
       if (next !== null) return this.replaced(next, requirement, reason);
     }
-    for (const line of floor === project ? [project] : [floor, project]) {
+    // Beside what was accepted before it: the lowest that fits there, which is the nearest.
+    const beside = [...state.engine, ...state.accepted, floor];
+    const near = versionIn((await this.ask({ requirements: beside, lowest: true }))?.lines ?? [], project);
+    for (const line of [
+      ...(near === null ? [] : [`${project}==${near}`]),
+      ...(floor === project ? [project] : [floor, project]),
+    ]) {
       const next = await this.add(state, line);
       if (next !== null) return this.replaced(next, requirement, reason);
     }
