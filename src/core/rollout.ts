@@ -5,8 +5,8 @@
  *
  * An update replaces old instances by new ones. With `base` = the larger of the wanted and the serving count:
  *   - at most base + maxSurge instances are wanted at any time (draining ones not counted);
- *   - a ready instance is only given up while base − maxUnavailable others stay ready, and never the last one before
- *     a new one is ready;
+ *   - a ready instance is only given up while base − maxUnavailable others stay ready, counted over all and once more
+ *     over those with weight (a standby of weight 0 serves nobody), and never the last one before a new one is ready;
  *   - a new revision gets traffic once each of its groups has a ready instance (or the old one cannot carry the
  *     traffic any more), then in proportion to how much of it is ready.
  * Groups that neither revision names (of a revision that was skipped or rolled back) start nothing; what they have
@@ -218,13 +218,16 @@ const planReplicas = (input: RolloutInput): Map<GroupId, number> => {
   const oldSurplus = sum(old.map(surplus));
   const ready = newReady + keptReady + oldSurplus;
   let removable = Math.max(0, ready - floor);
+  let removableWeighted = spareWeighted(input);
   if (newReady + keptReady === 0) removable = Math.min(removable, Math.max(0, oldSurplus - 1));
 
   const replicas = new Map<GroupId, number>();
   let held = 0;
   for (const id of old) {
-    const drained = Math.min(surplus(id), removable);
+    const carries = !isStandby(input, id);
+    const drained = Math.min(surplus(id), removable, carries ? removableWeighted : Number.POSITIVE_INFINITY);
     removable -= drained;
+    if (carries) removableWeighted -= drained;
     const kept = surplus(id) - drained;
     held += kept;
     replicas.set(id, kept);
@@ -243,6 +246,31 @@ const planReplicas = (input: RolloutInput): Map<GroupId, number> => {
   const allotted = allot(input, base + surge - held);
   for (const [id, count] of allotted) replicas.set(id, count + (replicas.get(id) ?? 0));
   return replicas;
+};
+
+/** Whether every revision that names the group gives it no weight. */
+const isStandby = (input: RolloutInput, id: GroupId): boolean => {
+  const named = [...input.wanted.entries, ...(input.serving?.entries ?? [])].filter((e) => e.groupId === id);
+  return named.length > 0 && named.every((e) => e.weight === 0);
+};
+
+/** Ready instances that carry traffic, or may, beyond those that must stay so. */
+const spareWeighted = (input: RolloutInput): number => {
+  const { open, previous, strays } = survey(input);
+  const withWeight = (entries: readonly RevisionEntry[]): number =>
+    sum(entries.filter((e) => e.weight > 0).map((e) => e.instanceCount));
+  const unavailable = sum(
+    input.wanted.entries
+      .filter((e) => e.weight > 0)
+      .map((e) => resolveShare(e.maxUnavailable, e.instanceCount, Math.floor)),
+  );
+  const floor =
+    Math.max(withWeight(input.wanted.entries), withWeight(input.serving?.entries ?? [])) - unavailable;
+  const target = new Map(input.wanted.entries.map((e) => [e.groupId, e.instanceCount]));
+  const counts = [...new Set([...target.keys(), ...previous.keys(), ...strays])]
+    .filter((id) => !isStandby(input, id))
+    .map((id) => (previous.has(id) || !target.has(id) || open ? seen(input, id).ready : 0));
+  return Math.max(0, sum(counts) - Math.max(0, floor));
 };
 
 /**
