@@ -59,6 +59,18 @@ describe("while a worker compares joined answers with single ones", () => {
     expect(kinds(next)).toEqual(["answer"]);
   });
 
+  it("counts its time from the last answer: a slow inference before is no part of it", () => {
+    workers = [];
+    const pool = makePool(1, AUTO);
+    const job = submit(pool, 60_000);
+    worker(0).ready();
+    worker(0).prove(true);
+    time.advance(30_000);
+    expect(worker(0).killed).toBe(false);
+    worker(0).answer();
+    expect(kinds(job)).toEqual(["answer"]);
+  });
+
   it("replaces it when it does not come to an end", () => {
     comparing();
     time.advance(2_000);

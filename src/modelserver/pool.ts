@@ -98,7 +98,7 @@ const LOAD_ATTEMPTS = 3;
 /** How much work, by what the last jobs took, the only worker gets ahead, and how many jobs at most. */
 const AHEAD_MS = 5;
 const AHEAD_MAX = 16;
-/** How long a worker may compare joined answers with single ones: so long, and ten times what the single ones took. */
+/** How long a worker may compare joined answers with single ones: so long, and ten times what its answers took. */
 const PROOF_MS = 1_000;
 const PROOF_FACTOR = 10;
 /** The share of an inference's time that a request waits for others to join it. */
@@ -316,19 +316,14 @@ export class Pool {
           if (job !== null) slot.left.push(job);
           if (slot.jobs.length > 0) return;
           this.#letEnd(slot);
-          this.#askAgain(slot.left.splice(0), slot.together);
+          const left = slot.left.splice(0).filter((one) => one.state !== "settled");
+          this.#askAgain(left, slot.together);
           this.#dispatch();
         },
         proving: (on) => {
           slot.proving = on;
           slot.cancelTimer();
-          if (on) {
-            const sinceMs = clock.monotonicMs() - slot.since;
-            slot.cancelTimer = timers.after(PROOF_MS + sinceMs * PROOF_FACTOR, () => {
-              log(`${name} does not come to an end with joined predictions and is replaced`);
-              slot.worker?.kill({ dump: true });
-            });
-          } else if (slot.state === "busy" && slot.jobs.length === 0) {
+          if (!on && slot.state === "busy" && slot.jobs.length === 0) {
             slot.state = "idle";
             this.#dispatch();
           }
@@ -355,11 +350,22 @@ export class Pool {
       this.#endedAt = this.#deps.clock.monotonicMs();
       this.#lastMs = this.#endedAt - slot.since;
       if (!slot.together) this.#eachMs = this.#lastMs / slot.size;
-      if (slot.state === "busy" && !slot.proving) slot.state = "idle";
+      if (slot.proving) this.#boundProof(slot);
+      else if (slot.state === "busy") slot.state = "idle";
     } else if (!slot.together && at === 0) this.#begins(slot.jobs[0]);
     if (job.state !== "settled") return job;
     job.cancelDeadline();
     return null;
+  }
+
+  /** Nobody's deadline counts while a worker compares what it has answered. */
+  #boundProof(slot: Slot): void {
+    slot.cancelTimer = this.#deps.timers.after(PROOF_MS + this.#lastMs * PROOF_FACTOR, () => {
+      this.#deps.log(
+        `worker ${slot.index + 1} does not come to an end with joined predictions and is replaced`,
+      );
+      slot.worker?.kill({ dump: true });
+    });
   }
 
   /** The next of jobs in their order is the one the worker is at now. */
