@@ -1,8 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 // Three projects: `unit` is what every commit runs (no network, no Python packages, seconds);
-// `system` starts real processes, databases and Python environments, one file at a time, with the light engines
-// (scikit-learn, XGBoost, Caffe); `engines` does so with the heavy ones (TensorFlow, PyTorch, Spark, MXNet, MindSpore),
+// `system` starts real processes, databases and Python environments, two files at a time (one alone leaves half of two
+// processors idle: it waits for downloads, deadlines and processes), with the light engines (scikit-learn, XGBoost, Caffe); `engines` does so with the heavy ones (TensorFlow, PyTorch, Spark, MXNet, MindSpore),
 // gigabytes of downloads that `npm test` leaves out.
 export default defineConfig({
   test: {
@@ -26,8 +26,7 @@ export default defineConfig({
             "test/engines/light/**/*.test.ts",
           ],
           pool: "forks",
-          maxWorkers: 1,
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 180_000,
           hookTimeout: 300_000,
         },
