@@ -465,6 +465,12 @@ describe("a machine with one interpreter", () => {
         `^Runtime python3\\.6 is not available here, and nothing may stand in for it; Python ${version} with scikit-learn==\\S+ would\\.$`,
       ),
     );
+    const unknown = `sklearn-python3.${bench.interpreter.minor}`;
+    const isNone = `Runtime ${unknown} is none that Scikit_Learn is known to have`;
+    expect((await world.ready([], { request: { runtime: unknown } })).warnings).toEqual([
+      expect.stringContaining(`${isNone}; Python ${version} with scikit-learn==`),
+    ]);
+    expect(await world.refused([], { request: { runtime: unknown, strict: true } })).toContain(isNone);
   });
 
   test("refuses Python 2 by its lines, and runs what is Python 3 too", async () => {

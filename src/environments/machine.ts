@@ -6,7 +6,14 @@ import { access, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { EngineName, EngineSet } from "../core/engines.ts";
-import { chooseRuntime, isPython2, minorOf, runtimeNamed, runtimeStates } from "../core/runtimes.ts";
+import {
+  chooseRuntime,
+  isPython2,
+  minorOf,
+  runtimeNamed,
+  runtimeStates,
+  runtimesOf,
+} from "../core/runtimes.ts";
 import type { Runtime, RuntimeState } from "../core/runtimes.ts";
 import { runCommand } from "./command.ts";
 import type { Finished } from "./command.ts";
@@ -123,18 +130,22 @@ export class Machine {
     }
     const { set } = standing;
     const what = `Python ${interpreter.version} with ${set.requirements[0] ?? engine}`;
-    if (!standing.exact && runtime !== null && request.strict)
-      return {
-        ok: false,
-        message: `Runtime ${runtime.name} is not available here, and nothing may stand in for it; ${what} would.`,
-      };
     const warnings: string[] = [];
-    if (runtime !== null && (!standing.exact || runtime.python === null))
+    const isKnown = runtime === null || runtimesOf(engine).includes(runtime.name);
+    const isExact = isKnown && standing.exact;
+    if (runtime !== null && (!isExact || runtime.python === null)) {
+      const isNot = isKnown ? "is not available here" : `is none that ${engine} is known to have`;
+      if (!isExact && request.strict)
+        return {
+          ok: false,
+          message: `Runtime ${runtime.name} ${isNot}, and nothing may stand in for it; ${what} would.`,
+        };
       warnings.push(
         isPython2(runtime)
           ? `Runtime ${runtime.name} is Python 2, which nothing here runs; ${what} stands in for it.`
-          : `Runtime ${runtime.name} is not available here; ${what} stands in for it.`,
+          : `Runtime ${runtime.name} ${isNot}; ${what} stands in for it.`,
       );
+    }
     if (runtime?.device === "gpu" && !(await hasAccelerator(this.#deps.devices)))
       warnings.push(
         `Runtime ${runtime.name} is for accelerators; there is none here, so it runs on the processor.`,
