@@ -76,6 +76,23 @@ test("goes on with the old version while the new one cannot be loaded, and says 
   );
 });
 
+test("starts again by itself when its instance is ended from outside", async () => {
+  const instance = (): number =>
+    Number(
+      processesOf(home)
+        .find((line) => line.includes(" modelserver --spec "))
+        ?.split(" ")[0],
+    );
+  const before = instance();
+  process.kill(before, "SIGKILL");
+  await until("another instance to answer", async () => {
+    const answer = await predict().catch(() => null);
+    return instance() !== before && JSON.stringify(answer) === JSON.stringify(answers);
+  });
+  expect(running.output()).toContain("The instance was ended by SIGKILL.");
+  expect(running.output()).toContain("It is started again by itself.");
+});
+
 test("names every problem of a package at once, and a port that is taken", async () => {
   const broken = await mkdtemp(join(tmpdir(), "modelport-broken-"));
   await cp(join(REPO, "examples", "iris"), broken, { recursive: true });

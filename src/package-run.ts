@@ -17,6 +17,7 @@ import { NO_BATCHING, readBatching } from "./core/batching.ts";
 import type { Clock } from "./core/clock.ts";
 import { problemText } from "./core/errors.ts";
 import type { Problem } from "./core/errors.ts";
+import { packageRefused } from "./core/package-check.ts";
 import type { SharedEnvironments } from "./environments/environments.ts";
 import { openEnvironments } from "./environments/open-environments.ts";
 import { createLogger } from "./telemetry/logger.ts";
@@ -34,6 +35,10 @@ const PYTHON_DIR = [1, 2]
 const LOOK_EVERY_MS = 300;
 /** And never more than this share of the time, however many files a package has. */
 const LOOK_SHARE = 20;
+/** Pauses before an instance that ended is started again, one after the other; the first is not the package's fault. */
+const RESTART_MS = [0, 1000, 2000, 4000, 8000, 16_000, 30_000] as const;
+/** Whoever served for that long starts at the first pause. */
+const SERVED_WELL_MS = 60_000;
 /** Predictions under way when the author presses Ctrl-C. */
 const LAST_GRACE_MS = 2_000;
 /** A shell's exit code for a program that a signal ended, less the signal's number. */
@@ -117,11 +122,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     signal: AbortSignal,
   ): Promise<Ready & { readonly release: () => Promise<void> }> => {
     const verdict = await checkFolder(at, { needsModel });
-    if (!verdict.ok) {
-      const { problems } = verdict;
-      const what = problems.length === 1 ? "a problem" : `${problems.length} problems`;
-      throw new Unusable(`The package has ${what}.`, problems, true);
-    }
+    if (!verdict.ok) throw new Unusable(packageRefused(verdict.problems), verdict.problems, true);
     const found = verdict.package;
     for (const warning of found.warnings)
       onEvent({ kind: "warning", text: problemText(warning, "config.json") });
@@ -195,6 +196,12 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     const until = AbortSignal.any([signal, over.signal]);
     let serial = 0;
     let isFirst = true;
+    /** How often something was loaded, and whether it is at the moment. */
+    let loads = 0;
+    let isLoading = false;
+    let restarts = 0;
+    /** Resolves when what served has ended and shall be started again. */
+    let restart = Promise.withResolvers<void>();
 
     const end = (one: Served, graceMs: number): void => {
       const ending = one.instance.end(graceMs).then(one.release);
@@ -207,12 +214,28 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     };
     /** Watches the instance that serves until it is replaced; what has failed answers nothing more. */
     const watch = async (one: Served): Promise<void> => {
+      const began = clock.monotonicMs();
       const failure = await one.instance.failed();
       if (failure === null || serving.now !== one) return;
       serving.now = null;
       door.shut(failure.message);
-      onEvent({ kind: "failed", message: failure.message, problems: [], goesOn: false });
+      // What has given up its workers would do so again; what was ended from outside would not.
+      const isOver = failure.reason !== "exited";
+      onEvent({
+        kind: "failed",
+        message: failure.message,
+        problems: [],
+        answers: isOver ? "change" : "again",
+      });
       end(one, 0);
+      if (isOver || isLoading) return;
+      if (clock.monotonicMs() - began > SERVED_WELL_MS) restarts = 0;
+      const before = loads;
+      await clock.sleep(RESTART_MS[Math.min(restarts, RESTART_MS.length - 1)] ?? 0, until);
+      // A change came first.
+      if (loads !== before) return;
+      restarts += 1;
+      restart.resolve();
     };
     const load = async (given: AbortSignal): Promise<void> => {
       const began = clock.monotonicMs();
@@ -273,21 +296,27 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
         const overtaken = new AbortController();
         const given = AbortSignal.any([signal, overtaken.signal]);
         const failed = Promise.withResolvers<never>();
+        restart = Promise.withResolvers();
+        loads += 1;
+        isLoading = true;
         const loading = load(given).catch((error: unknown) => {
           if (given.aborted) return;
           // A package that cannot even be started with is refused; one that breaks later is waited for.
           if (!(error instanceof Unusable) || (!wasChecked && serial === 0)) return failed.reject(error);
           const { message, problems } = error;
           if (serving.now === null) door.shut(message);
-          onEvent({ kind: "failed", message, problems, goesOn: serving.now !== null });
+          onEvent({ kind: "failed", message, problems, answers: serving.now === null ? "change" : "before" });
         });
-        await Promise.race([changed(at.dir, seen, until), failed.promise]);
+        void loading.finally(() => (isLoading = false));
+        const nextChange = changed(at.dir, seen, AbortSignal.any([until, overtaken.signal]));
+        await Promise.race([nextChange, restart.promise, failed.promise]);
         wasChecked = true;
         overtaken.abort();
         await loading;
         if (signal.aborted) break;
-        seen = await fingerprint(at.dir);
-        onEvent({ kind: "changed" });
+        const now = await fingerprint(at.dir);
+        if (now !== seen) onEvent({ kind: "changed" });
+        seen = now;
       }
     } catch (error) {
       throw asCliError(error);

@@ -82,19 +82,6 @@ describe("POST /services", () => {
     ]);
   });
 
-  test("names all that is wrong with variables and sizes of an entry, each with what would be right", async () => {
-    const envs = { MODELPORT_BATCHING: "yes", MODELPORT_VALIDATE_ANSWERS: "maybe" };
-    const answer = await deploy({ config: [entry({ specification: "custom", envs })] });
-    expect([answer.status, ...paths(answer)]).toEqual([
-      400,
-      "config[0].custom_spec.cpu",
-      "config[0].custom_spec.memory",
-      "config[0].envs.MODELPORT_BATCHING",
-      "config[0].envs.MODELPORT_VALIDATE_ANSWERS",
-    ]);
-    expect(answer.body.problems.at(-1).fix).toBe("use one of off, log, on");
-  });
-
   test("names every problem at once, weights included", async () => {
     const answer = await deploy({
       service_name: "",

@@ -56,8 +56,9 @@ describe("demo", () => {
   test("stops what it started when a step fails", async () => {
     cli.isRunning = false;
     cli.server.importEnds = { status: "failed", because: "no network" };
-    const { code, stderr } = await cli.run(["demo"]);
-    expect([code, stderr.includes("no network")]).toEqual([1, true]);
+    const { code, stdout, stderr } = await cli.run(["demo"]);
+    expect([code, stdout]).toEqual([1, expect.stringContaining("✗ no network")]);
+    expect(stderr).toContain("error: iris 0.0.1 could not be imported.");
     expect(cli.platformCalls).toEqual(["up", "stop"]);
   });
 

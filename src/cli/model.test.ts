@@ -1,5 +1,6 @@
 /** Importing packages, as a user meets it. */
 import { rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CliHarness } from "../../test/support/cli-harness.ts";
@@ -122,8 +123,29 @@ describe("model import", () => {
     expect([missing.code, missing.stderr.includes("does not hold a folder named model")]).toEqual([2, true]);
     const inner = await cli.run(["model", "import", join(cli.dir, "iris", "model")]);
     expect(inner.stderr).toContain(`name its parent: modelport model import ${join(cli.dir, "iris")}`);
-    const broken = await cli.writePackage("broken", { "model/config.json": "{" });
-    expect((await cli.run(["model", "import", broken])).stderr).toContain("is not valid JSON");
+    expect(cli.server.requests).toEqual([]);
+  });
+
+  test("names everything that is wrong with a package before anything is uploaded", async () => {
+    const broken = await cli.writePackage("broken", { "model/config.json": '{\n  "model_type": }' });
+    const { code, stderr } = await cli.run(["model", "import", broken]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("line 2, column 17")]);
+    await cli.writePackage("broken", {
+      "model/config.json": JSON.stringify({
+        model_type: "XGBost",
+        model_algorithm: "1st",
+        apis: [{ method: "past" }],
+      }),
+    });
+    const several = await cli.run(["model", "import", broken, "--json"]);
+    const { error } = json(several.stdout) as { error: { problems: readonly { path: string }[] } };
+    expect([several.code, error.problems.map(({ path }) => path)]).toEqual([
+      2,
+      ["model_type", "model_algorithm", "apis[0].method"],
+    ]);
+    const noModel = await cli.writePackage("nothing");
+    await rm(join(noModel, "model", "iris.m"));
+    expect((await cli.run(["model", "import", noModel])).stderr).toContain("holds no model file");
     expect(cli.server.requests).toEqual([]);
   });
 
@@ -131,7 +153,10 @@ describe("model import", () => {
     cli.server.importEnds = { status: "failed", because: "numpy==0.0.1 does not exist" };
     const { code, stderr } = await cli.run(["model", "import", join(cli.dir, "iris")]);
     expect(code).toBe(1);
-    expect(stderr).toContain("error: iris 0.0.1 could not be imported.\n  numpy==0.0.1 does not exist");
+    expect(stderr).toMatch(/✗ numpy==0\.0\.1 does not exist\nerror: iris 0\.0\.1 could not be imported\./);
+    expect(stderr.match(/numpy==0\.0\.1 does not exist/g)).toHaveLength(1);
+    const told = await cli.run(["model", "import", join(cli.dir, "iris"), "--json"]);
+    expect(json(told.stdout)["error"]).toMatchObject({ detail: "numpy==0.0.1 does not exist" });
   });
 
   test("shows every problem with path and fix when the request is refused", async () => {

@@ -80,12 +80,15 @@ export const awaitModel = async (
     later: `See how it goes with \`modelport model events ${id}\`.`,
   });
   if (model.model_status === "published") return model;
-  const { events } = await api.get<{ events: readonly EventItem[] }>(eventsPath(api, id), {
-    event_type: "abnormal",
-    order: "asc",
-  });
+  // Whoever watched has read the reasons as they came; the one document of --json has them still to tell.
+  const reasons = session.json
+    ? await api.get<{ events: readonly EventItem[] }>(eventsPath(api, id), {
+        event_type: "abnormal",
+        order: "asc",
+      })
+    : { events: [] };
   throw new CliError("failed", `${model.model_name} ${model.model_version} could not be imported.`, {
-    detail: events.map((event) => event.event_info).join("\n") || undefined,
+    detail: reasons.events.map((event) => event.event_info).join("\n") || undefined,
     next: `Put right what is named above, then run the command again. \`modelport model events ${model.model_name}:${model.model_version}\` shows every step.`,
   });
 };
@@ -174,7 +177,12 @@ const importModel = async (session: Session, options: ImportOptions, source: str
       "Name one such as obs://BUCKET/OUTPUT.",
     );
   if (options.template !== undefined) demandTemplate(options.template, options.mode);
-  const local = isRemote ? null : await scanPackage(source, { needsConfig: options.template === undefined });
+  const local = isRemote
+    ? null
+    : await scanPackage(source, {
+        needsConfig: options.template === undefined,
+        largeFiles: options.dynamic === true,
+      });
   const api = await session.api();
   const folder =
     local?.name ??

@@ -29,12 +29,15 @@ export type RunEvent =
       readonly home: string;
       readonly api: ConfigApi | null;
     }
-  /** It does not serve, or what has changed does not. `goesOn`: the version before still answers. */
+  /**
+   * It does not serve, or what has changed does not. From then on the version before still answers (`before`), it is started
+   * again by itself (`again`), or nothing answers until something changes (`change`).
+   */
   | {
       readonly kind: "failed";
       readonly message: string;
       readonly problems: readonly Problem[];
-      readonly goesOn: boolean;
+      readonly answers: "before" | "again" | "change";
     };
 
 export interface ServeOptions {

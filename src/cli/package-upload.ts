@@ -6,6 +6,8 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
+import { CONFIG_BYTES_MAX } from "../core/config-json.ts";
+import { checkFiles, packageRefused } from "../core/package-check.ts";
 import type { Api } from "./api.ts";
 import { CliError } from "./failures.ts";
 import { size } from "./format.ts";
@@ -30,7 +32,7 @@ export interface LocalPackage {
   readonly name: string;
   readonly files: readonly PackageFile[];
   readonly sizeBytes: number;
-  /** `model_type` of config.json; undefined when it names none, which the platform will report. */
+  /** `model_type` of config.json; undefined where a template stands for it. */
   readonly modelType: string | undefined;
 }
 
@@ -40,11 +42,11 @@ const isFolder = async (path: string): Promise<boolean> =>
     () => false,
   );
 
-const readModelType = async (model: string): Promise<string | undefined> => {
+const readConfig = async (model: string): Promise<string> => {
   const path = join(model, "config.json");
-  let content: string;
   try {
-    content = await readFile(path, "utf8");
+    const { size: bytes } = await stat(path);
+    return bytes > CONFIG_BYTES_MAX ? " ".repeat(CONFIG_BYTES_MAX + 1) : await readFile(path, "utf8");
   } catch (cause) {
     throw new CliError(
       "usage",
@@ -55,22 +57,18 @@ const readModelType = async (model: string): Promise<string | undefined> => {
       },
     );
   }
-  try {
-    const config: unknown = JSON.parse(content.replace(/^\ufeff/, ""));
-    const type = (config as { model_type?: unknown } | null)?.model_type;
-    return typeof type === "string" ? type : undefined;
-  } catch (cause) {
-    throw new CliError("usage", `${path} is not valid JSON: ${(cause as Error).message}.`, {
-      next: "Correct it at the place named and run the import again.",
-      cause,
-    });
-  }
 };
 
-/** Looks through a package folder (the one that holds `model/`). */
+/**
+ * Looks through a package folder (the one that holds `model/`) and checks it as the import will, so that nothing is sent
+ * that will be refused. Without `needsConfig` only the platform can check it: the configuration is a template's.
+ */
 export const scanPackage = async (
   dir: string,
-  { needsConfig = true }: { readonly needsConfig?: boolean } = {},
+  {
+    needsConfig = true,
+    largeFiles = false,
+  }: { readonly needsConfig?: boolean; readonly largeFiles?: boolean } = {},
 ): Promise<LocalPackage> => {
   const root = resolve(dir);
   const model = join(root, "model");
@@ -87,7 +85,7 @@ export const scanPackage = async (
         : "Put config.json, the model file and customize_service.py into a folder named model inside it.",
     });
   }
-  const modelType = needsConfig ? await readModelType(model) : undefined;
+  const config = needsConfig ? await readConfig(model) : null;
   const inside = await realpath(model);
   const files: PackageFile[] = [];
   const walk = async (folder: string): Promise<void> => {
@@ -112,6 +110,20 @@ export const scanPackage = async (
     }
   };
   await walk(model);
+  let modelType: string | undefined;
+  if (config !== null) {
+    const verdict = checkFiles(
+      config,
+      files.map(({ path, sizeBytes }) => ({ path, size: sizeBytes })),
+      { largeFiles },
+    );
+    if (!verdict.ok)
+      throw new CliError("usage", packageRefused(verdict.problems), {
+        problems: verdict.problems,
+        next: "Nothing was uploaded. Correct the package and run the import again.",
+      });
+    modelType = verdict.package.engine;
+  }
   return {
     name: basename(root),
     files,

@@ -20,7 +20,7 @@ beforeEach(async () => {
       onEvent({ kind: "output", stream: "stdout", line: "printed by the package" });
       onEvent({ kind: "request", method: "POST", path: "/", status: 200, ms: 4 });
       const problems = [{ path: "runtime", message: "is not known", fix: "name another" }];
-      onEvent({ kind: "failed", message: "The package has a problem.", problems, goesOn: true });
+      onEvent({ kind: "failed", message: "The package has a problem.", problems, answers: "before" });
     },
     command: async (options) => {
       ran.push(options);

@@ -26,6 +26,12 @@ const requestLine = (event: Extract<RunEvent, { kind: "request" }>, paint: Paint
   return `${event.method} ${event.path} ${paint(tint, String(event.status ?? "gone"))} ${paint("dim", duration(event.ms))}`;
 };
 
+const NEXT: Readonly<Record<Extract<RunEvent, { kind: "failed" }>["answers"], string>> = {
+  before: "The version before goes on answering; the next change is tried at once.",
+  again: "It is started again by itself.",
+  change: "Nothing answers until a change can be loaded.",
+};
+
 /** The command that calls it: with the request that lies beside `model`, else with one made from `apis`. */
 const curl = async (event: Extract<RunEvent, { kind: "ready" }>): Promise<string> => {
   const names = await readdir(event.home).catch(() => []);
@@ -73,10 +79,10 @@ const serve = async (session: Session, options: RunOptions, folder: string): Pro
         return;
       case "failed": {
         live.now("");
-        const next = event.goesOn
-          ? "The version before goes on answering; the next change is tried at once."
-          : "Nothing answers until a change can be loaded.";
-        const error = new CliError("failed", event.message, { problems: event.problems, next });
+        const error = new CliError("failed", event.message, {
+          problems: event.problems,
+          next: NEXT[event.answers],
+        });
         return tell(errorBlock(error, paint).trimEnd());
       }
     }

@@ -3,6 +3,7 @@
  * held to it: the platform's settings, or the service's variables of the same names. Checking itself is
  * modelserver/request-check.ts and modelserver/answer-check.ts.
  */
+import { problemText } from "./errors.ts";
 import type { Problem } from "./errors.ts";
 
 export interface ApiRule {
@@ -72,9 +73,11 @@ const schemaOf = (data: unknown): Readonly<Record<string, unknown>> | null => {
   }
 };
 
-type Side = "request" | "response";
+export const SIDES = ["request", "response"] as const;
+export type Side = (typeof SIDES)[number];
 
-const ruleOf = (config: Readonly<Record<string, unknown>>, side: Side): ApiRule | null => {
+/** What the first API of a configuration says of a side's bodies; null where it has no schema for them. */
+export const ruleOf = (config: Readonly<Record<string, unknown>>, side: Side): ApiRule | null => {
   const api: unknown = Array.isArray(config["apis"]) ? config["apis"][0] : undefined;
   const body = isObject(api) ? api[side] : undefined;
   if (!isObject(body)) return null;
@@ -123,3 +126,20 @@ export const checksWithoutSchema = (
       : []),
   ];
 };
+
+const wants = ({ requests, answers }: Validation, side: Side): boolean =>
+  (side === "request" ? requests : answers) !== "off";
+
+/** The same for a schema that is none; `schemaProblems` says why, with paths as they stand in config.json. */
+export const checksByBrokenSchema = (
+  config: Readonly<Record<string, unknown>>,
+  validation: Validation,
+  schemaProblems: (config: Readonly<Record<string, unknown>>, side: Side) => readonly Problem[],
+): readonly Problem[] =>
+  SIDES.filter((side) => wants(validation, side)).flatMap((side) =>
+    schemaProblems(config, side).map((problem) => ({
+      path: `envs.${side === "request" ? REQUESTS : ANSWERS}`,
+      message: `asks for ${side === "request" ? "requests" : "answers"} to be checked, but the JSON Schema in config.json of the AI application is wrong: ${problemText(problem)}`,
+      fix: "Correct the schema in a new version, or leave the variable out.",
+    })),
+  );

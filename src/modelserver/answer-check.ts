@@ -7,7 +7,7 @@ import type { ApiChecks } from "../core/api-rule.ts";
 import type { Clock } from "../core/clock.ts";
 import { problemText } from "../core/errors.ts";
 import type { Problem } from "../core/errors.ts";
-import { compileSchema } from "./json-schema.ts";
+import { compileSchema } from "../schemas/json-schema.ts";
 
 /** What an answer is refused for; empty: it goes out. */
 export type AnswerCheck = (body: Buffer) => readonly Problem[];

@@ -8,7 +8,7 @@ import type { ApiRule } from "../core/api-rule.ts";
 import type { Problem } from "../core/errors.ts";
 import { readJson } from "../core/json-text.ts";
 import { show } from "../core/show.ts";
-import { FormFile, compileSchema } from "./json-schema.ts";
+import { FormFile, compileSchema } from "../schemas/json-schema.ts";
 import type { Multipart } from "./multipart.ts";
 
 export interface CheckedRequest {

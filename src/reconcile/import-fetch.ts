@@ -6,6 +6,7 @@ import { createWriteStream } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { SIDES, ruleOf } from "../core/api-rule.ts";
 import { CONFIG_BYTES_MAX, checkConfig } from "../core/config-json.ts";
 import type { ModelConfig } from "../core/config-json.ts";
 import type { EngineName } from "../core/engines.ts";
@@ -158,6 +159,12 @@ const encryptedFiles = async (
   };
 };
 
+/** Nothing but a check of requests and answers needs them; what reads them is loaded for packages that have any. */
+const schemaWarnings = async (config: ModelConfig): Promise<readonly Problem[]> =>
+  SIDES.some((side) => ruleOf(config, side) !== null)
+    ? (await import("../schemas/api-schemas.ts")).apiSchemaProblems(config)
+    : [];
+
 /** Checks configuration, layout and contents of a package. */
 export const checkPackage = async (model: Model, source: PackageSource): Promise<PackageVerdict> => {
   const template = templateOf(model);
@@ -196,7 +203,8 @@ export const checkPackage = async (model: Model, source: PackageSource): Promise
   });
   const encrypted = await encryptedFiles(source, (path) => isReadByEngine(path, engine, layout.modelFile));
   const all = [...(checked?.problems ?? []), ...problems, ...encrypted.problems];
-  const warnings = [...(checked?.warnings ?? []), ...encrypted.warnings];
+  const schemas = checked === null || checked.config === null ? [] : await schemaWarnings(checked.config);
+  const warnings = [...(checked?.warnings ?? []), ...schemas, ...encrypted.warnings];
   if (all.length > 0 || checked === null || checked.config === null)
     return { ok: false, problems: all, warnings };
   const configText = own === null ? (initial ?? JSON.stringify(checked.config, null, 2)) : null;

@@ -4,27 +4,21 @@
  */
 import { readFile, readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { CONFIG_BYTES_MAX, checkConfig } from "../core/config-json.ts";
-import type { ModelConfig } from "../core/config-json.ts";
-import { AVAILABLE_ENGINES, isAvailable } from "../core/engines.ts";
-import type { EngineName } from "../core/engines.ts";
+import { CONFIG_BYTES_MAX } from "../core/config-json.ts";
 import type { Problem } from "../core/errors.ts";
-import { readJson } from "../core/json-text.ts";
-import { checkLayout } from "../core/package-layout.ts";
-import type { PackageFile, PackageLayout } from "../core/package-layout.ts";
+import { checkFiles } from "../core/package-check.ts";
+import type { CheckedFiles } from "../core/package-check.ts";
+import type { PackageFile } from "../core/package-layout.ts";
+import { apiSchemaProblems } from "../schemas/api-schemas.ts";
 
-export interface FolderPackage {
+export interface FolderPackage extends CheckedFiles {
   readonly name: string;
   /** The folder that holds `model`; where its tests and its training script are. */
   readonly home: string;
   /** The `model` folder itself. */
   readonly dir: string;
-  readonly engine: EngineName;
-  readonly config: ModelConfig;
-  readonly layout: PackageLayout;
   /** Its Python files, relative to `dir`. */
   readonly code: readonly string[];
-  readonly warnings: readonly Problem[];
 }
 
 export type FolderVerdict =
@@ -82,14 +76,6 @@ export const fingerprint = async (dir: string): Promise<string> => {
   return files.map(({ mark }) => mark).join("\n");
 };
 
-const engineOf = (text: string): EngineName | null => {
-  const reading = readJson(text);
-  const value: unknown = reading.ok ? reading.value : null;
-  const type: unknown =
-    typeof value === "object" && value !== null && "model_type" in value ? value.model_type : null;
-  return typeof type === "string" && isAvailable(type) ? type : null;
-};
-
 /**
  * Checks a package as an import does, everything at once. `needsModel` false: the model file may be missing, because
  * what is about to run may be what makes it.
@@ -105,32 +91,18 @@ export const checkFolder = async (
     size > CONFIG_BYTES_MAX
       ? " ".repeat(CONFIG_BYTES_MAX + 1)
       : await readFile(join(dir, "config.json"), "utf8").catch(() => null);
-  const checked = text === null ? null : checkConfig(text, {});
-  const engine = text === null ? null : engineOf(text);
-  // Without an engine nothing is known of the model file; that config.json is missing is said by any of them.
-  const layout = checkLayout(files, engine ?? "Scikit_Learn");
-  const problems = [...(checked?.problems ?? [])];
-  if (engine !== null ? needsModel : text === null)
-    problems.push(...layout.problems.filter(({ path }) => engine !== null || path === "model/config.json"));
-  if (checked !== null && checked.config !== null && engine === null)
-    problems.push({
-      path: "model_type",
-      message: `${checked.config.model_type} is not an engine of this platform`,
-      fix: `use one of ${AVAILABLE_ENGINES.join(", ")}`,
-    });
-  if (problems.length > 0 || engine === null || checked === null || checked.config === null)
-    return { ok: false, problems };
+  const verdict = checkFiles(text, files, { needsModel });
+  if (!verdict.ok) return verdict;
+  const { warnings, ...checked } = verdict.package;
   return {
     ok: true,
     package: {
+      ...checked,
       name: basename(home),
       home,
       dir,
-      engine,
-      config: checked.config,
-      layout: layout.layout,
       code: files.map(({ path }) => path).filter((path) => path.endsWith(".py")),
-      warnings: checked.warnings,
+      warnings: [...warnings, ...apiSchemaProblems(checked.config)],
     },
   };
 };

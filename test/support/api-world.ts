@@ -85,7 +85,7 @@ export interface ApiWorld {
   /** A second tenant: its own domain, project and user, as another installation's administrator would add it. */
   stranger(): Promise<{ token: string; base: string }>;
   /** A version that is ready to be deployed. */
-  model(name?: string, version?: string): Promise<string>;
+  model(name?: string, version?: string, apis?: unknown): Promise<string>;
   service(name: string, config: readonly object[]): Promise<string>;
   /** Does what the reconciler would: writes a status as the answer to the current generation. */
   settle(id: string, status: ServiceStatus): Promise<void>;
@@ -194,7 +194,7 @@ export const createWorld = async (
       await store.identity.createUser(other);
       return { token: tokens.issue(other, project.id, clock.now()).text, base: `/v1/${project.id}` };
     },
-    model: async (name = "iris", version = "0.0.1") => {
+    model: async (name = "iris", version = "0.0.1", apis = PUBLISHED.config["apis"]) => {
       await uploadPackage(objects, first.project.id);
       const made = await call("POST", `${base}/models`, {
         body: {
@@ -205,7 +205,8 @@ export const createWorld = async (
         },
       });
       const id: string = made.body.model_id;
-      await store.models.finish(id as ModelId, { published: PUBLISHED }, []);
+      const config = { ...PUBLISHED.config, apis };
+      await store.models.finish(id as ModelId, { published: { ...PUBLISHED, config } }, []);
       return id;
     },
     service: async (name, config) => {

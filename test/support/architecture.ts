@@ -36,18 +36,19 @@ export const IMPORT_TABLE: Readonly<Record<string, readonly string[]>> = {
   core: [],
   contract: ["core"],
   http: ["core"],
+  schemas: ["core"],
   telemetry: ["core"],
   store: ["core", "telemetry"],
   objects: ["core", "telemetry"],
   runners: ["core", "telemetry"],
   environments: ["core", "telemetry"],
-  api: ["core", "contract", "store", "objects", "telemetry"],
-  reconcile: ["core", "store", "objects", "runners", "environments", "telemetry"],
+  api: ["core", "contract", "schemas", "store", "objects", "telemetry"],
+  reconcile: ["core", "schemas", "store", "objects", "runners", "environments", "telemetry"],
   gateway: ["core", "contract", "http", "telemetry"],
-  modelserver: ["core", "http", "telemetry"],
+  modelserver: ["core", "http", "schemas", "telemetry"],
   cli: ["core", "contract"],
   supervisor: ["core", "telemetry"],
-  workbench: ["core", "runners", "telemetry"],
+  workbench: ["core", "runners", "schemas", "telemetry"],
 };
 
 /** Files directly in src/: they put the parts together, so they import anything, and nothing imports them. */

@@ -3,7 +3,12 @@
  * specifications), all of them at once, and JSON-patches over the answered form (contracts/modelarts.md §2.1, §2.6).
  */
 import { NO_BATCHING, readBatching } from "../../core/batching.ts";
-import { NO_VALIDATION, checksWithoutSchema, readValidation } from "../../core/api-rule.ts";
+import {
+  NO_VALIDATION,
+  checksByBrokenSchema,
+  checksWithoutSchema,
+  readValidation,
+} from "../../core/api-rule.ts";
 import type { AppError, Problem } from "../../core/errors.ts";
 import { fail } from "../../core/errors.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
@@ -77,17 +82,28 @@ const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
 };
 
 /** What a service's variables say to the platform itself: wrong values would be ignored, silently. */
-const settingFindings = (
+const settingFindings = async (
   entry: ConfigEntry,
   path: string,
   published: Published | null,
-): readonly Finding[] => {
+): Promise<readonly Finding[]> => {
   const envs = entry.envs ?? {};
   const { validation, problems } = readValidation(envs, NO_VALIDATION);
+  const isChecked = validation.requests !== "off" || validation.answers !== "off";
   return [
     ...readBatching(envs, NO_BATCHING).problems,
     ...problems,
-    ...(published === null ? [] : checksWithoutSchema(published.config, validation)),
+    ...(published === null || !isChecked
+      ? []
+      : [
+          ...checksWithoutSchema(published.config, validation),
+          // Few services ask for it, and what reads schemas weighs more than the rest of the API.
+          ...checksByBrokenSchema(
+            published.config,
+            validation,
+            (await import("../../schemas/api-schemas.ts")).sideProblems,
+          ),
+        ]),
   ].map(({ path: name, message, fix }) =>
     argumentFinding({ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }),
   );
@@ -130,7 +146,7 @@ export const resolveConfig = async (
     const model = await store.models.get(project, entry.model_id as ModelId);
     findings.push(
       ...sizeFindings(entry, path),
-      ...settingFindings(entry, path, model?.published ?? null),
+      ...(await settingFindings(entry, path, model?.published ?? null)),
       ...modelFindings(model, entry, path, models),
     );
   }
