@@ -9,9 +9,20 @@ import type { CliIo } from "./io.ts";
 import { findModel, findService } from "./names.ts";
 import { applyUpdate, awaitService, submitted } from "./service-wait.ts";
 import type { WaitOptions } from "./service-wait.ts";
+import { inOptions } from "./option-words.ts";
+import type { OptionWords } from "./option-words.ts";
 import type { Session } from "./session.ts";
 
 export const DEFAULT_SPECIFICATION = "modelarts.vm.cpu.2u";
+
+const WORDS: OptionWords = [
+  [/^config\[\d+\]\.envs\.(.+)$/, "--env $1"],
+  [/^config\[\d+\]\.instance_count$/, "--instances"],
+  [/^config\[\d+\]\.specification$/, "--specification"],
+  [/^config\[\d+\]\.deploy_timeout_in_seconds$/, "--deploy-timeout"],
+  [/^service_name$/, "--name"],
+  [/^description$/, "--description"],
+];
 
 interface ShapeOptions {
   readonly weight?: readonly number[];
@@ -64,7 +75,7 @@ const deploy = async (session: Session, options: DeployOptions, references: unkn
   const models: ModelDetail[] = [];
   for (const reference of wanted) models.push(await publishedModel(api, reference));
   const name = options.name ?? models[0]?.model_name ?? "";
-  const { service_id } = await api.json<{ service_id: string }>("POST", api.inProject("/services"), {
+  const made = api.json<{ service_id: string }>("POST", api.inProject("/services"), {
     json: {
       service_name: name,
       infer_type: "real-time",
@@ -78,6 +89,9 @@ const deploy = async (session: Session, options: DeployOptions, references: unkn
         ...(options.deployTimeout === undefined ? {} : { deploy_timeout_in_seconds: options.deployTimeout }),
       })),
     },
+  });
+  const { service_id } = await made.catch((error: unknown) => {
+    throw inOptions(error, WORDS, "The service cannot be deployed like this.");
   });
   if (!options.wait) {
     session.answer(
@@ -163,7 +177,9 @@ const update = async (session: Session, options: UpdateOptions, reference: strin
       ...(isConfig ? { config: await newConfig(api, service.config, options) } : {}),
     },
     options,
-  );
+  ).catch((error: unknown) => {
+    throw inOptions(error, WORDS, "The service cannot be changed like this.");
+  });
 };
 
 const shape = (command: Command): Command =>

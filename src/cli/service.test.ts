@@ -77,6 +77,41 @@ describe("service", () => {
     );
   });
 
+  test("tells what is wrong by the options that were given, once for all versions, and leaves other failures alone", async () => {
+    cli.server.addModel("iris", "0.0.1");
+    cli.server.addService("iris", cli.server.addModel("iris", "0.0.2"));
+    const wrong = (path: string) => ({
+      path,
+      message: `The field [${path}] is "yes".`,
+      fix: "use one of on, off",
+    });
+    const refuse = (method: string, ...paths: readonly string[]): void =>
+      cli.server.break(method, /\/services/, {
+        status: 400,
+        body: {
+          error_code: "ModelArts.0104",
+          error_msg: "Invalid argument. The field [config[0].envs.X] is yes.",
+          problems: paths.map(wrong),
+          hint: "use one of on, off",
+        },
+      });
+    const deploy = ["service", "deploy", "iris:0.0.1", "iris:0.0.2", "--weight", "50", "--weight", "50"];
+    refuse("POST", "config[0].envs.X.y", "config[1].envs.X.y", "config[1].instance_count");
+    const { code, stderr } = await cli.run(deploy);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining(
+        "error: The service cannot be deployed like this.\n\n" +
+          '  --env X.y\n    is "yes".\n    fix: use one of on, off\n\n' +
+          '  --instances\n    is "yes".\n    fix: use one of on, off\n',
+      ),
+    ]);
+    expect(stderr).not.toContain("config[");
+    refuse("PUT", "config[0].envs.X", "infer_type");
+    const updated = await cli.run(["service", "update", "iris", "--env", "X=yes"]);
+    expect(updated.stderr).toContain("error: Invalid argument.");
+  });
+
   test("a restart sends the same configuration again", async () => {
     const service = cli.server.addService("iris", cli.server.addModel("iris", "0.0.1"));
     const before = structuredClone(service.config);
