@@ -184,6 +184,8 @@ describe("model import", () => {
     cli.server.objects.set("b/out/V002/model/config.json", Buffer.from('{"model_type":"XGBoost"}'));
     for (const source of ["obs://b/out", "obs://b/out/V002"])
       expect((await cli.run(["model", "import", source, "--run", "V002", "--no-wait"])).code).toBe(0);
+    const other = await cli.run(["model", "import", "obs://b/out", "--run", "V007"]);
+    expect([other.code, other.stderr]).toEqual([3, expect.stringContaining("`--run` may name V002.")]);
   });
 });
 

@@ -93,6 +93,9 @@ export const awaitModel = async (
   });
 };
 
+const runsAt = async (api: Api, { bucket }: ObsLocation, runsPrefix: string): Promise<readonly string[]> =>
+  runsOf((await listObjects(api, { bucket, key: runsPrefix }, "/")).prefixes);
+
 /** Where config.json of a package in objects may be: where the platform will look for the model, in the same order. */
 const remoteConfigs = async (
   api: Api,
@@ -100,11 +103,17 @@ const remoteConfigs = async (
   wanted: string | undefined,
 ): Promise<readonly string[]> => {
   const { direct, run, runsPrefix, ofRun } = modelFolders(at.key, wanted ?? null);
-  const runs =
-    run === null
-      ? runsOf((await listObjects(api, { bucket: at.bucket, key: runsPrefix }, "/")).prefixes)
-      : [];
+  const runs = run === null ? await runsAt(api, at, runsPrefix) : [];
   return [...direct, ...runs.map(ofRun)].map((folder) => `${folder}/config.json`);
+};
+
+/** What to do about a source that holds no package; of one that has other runs than the one named, which. */
+const insteadOf = async (api: Api, at: ObsLocation, wanted: string | undefined): Promise<string> => {
+  const { run, runsPrefix } = modelFolders(at.key, wanted ?? null);
+  const runs = run === null ? [] : await runsAt(api, at, runsPrefix).catch(() => []);
+  return runs.length === 0
+    ? "Name the folder that holds model/; `modelport obs ls` shows what there is."
+    : `There is no run ${run}; \`--run\` may name ${runs.slice(0, 10).join(", ")}.`;
 };
 
 /** `model_type` as config.json in the objects names it; the platform reports what is wrong with the rest. */
@@ -128,7 +137,7 @@ const remoteModelType = async (
   throw new CliError(
     "notFound",
     `There is no package at ${location}: obs://${at.bucket}/${keys[0] ?? ""} does not exist.`,
-    { next: "Name the folder that holds model/; `modelport obs ls` shows what there is." },
+    { next: await insteadOf(api, at, run) },
   );
 };
 

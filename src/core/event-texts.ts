@@ -55,6 +55,7 @@ export const modelEvents = {
   environmentCreated: () => normal("The environment was created."),
   packageInvalid: (problem: Problem) => abnormal(`${problemText(problem, "config.json")}.`),
   trialStarted: () => normal("The model is being loaded for a trial."),
+  trialKnown: () => normal("The same files loaded in this environment before, so there is no trial."),
   trialSucceeded: () => normal("The model loaded and answered its health check."),
   /** The reason is a whole sentence: what did not work, and the exception where there was one. */
   trialFailed: (reason: string) => abnormal(reason),

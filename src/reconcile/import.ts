@@ -171,7 +171,8 @@ const tryOnce = async (
   signal: AbortSignal,
 ): Promise<void> => {
   // One that was built just now was tried by nobody, whatever an earlier one of the same key was.
-  if (found.reused && (await deps.packages.wasTried(found.digest, found.key))) return;
+  if (found.reused && (await deps.packages.wasTried(found.digest, found.key)))
+    return notes.add(modelEvents.trialKnown());
   notes.add(modelEvents.trialStarted());
   const began = deps.clock.monotonicMs();
   const failure = await tryStart(

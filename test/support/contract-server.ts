@@ -352,15 +352,22 @@ export class ContractServer {
     }
     if (key === "" && method === "GET") {
       const prefix = `${bucket}/${query.get("prefix") ?? ""}`;
-      const objects = [...this.objects]
-        .filter(([name]) => name.startsWith(prefix))
+      const found = [...this.objects].filter(([name]) => name.startsWith(prefix));
+      // With a delimiter: what goes on behind it is told as one prefix.
+      const level = (name: string): string | null => {
+        const end = query.get("delimiter") === "/" ? name.indexOf("/", prefix.length) : -1;
+        return end === -1 ? null : name.slice(bucket.length + 1, end + 1);
+      };
+      const prefixes = [...new Set(found.flatMap(([name]) => level(name) ?? []))];
+      const objects = found
+        .filter(([name]) => level(name) === null)
         .map(([name, content]) => ({
           key: name.slice(bucket.length + 1),
           size: content.byteLength,
           etag: createHash("md5").update(content).digest("hex"),
           modified_at: NOW - 60_000,
         }));
-      return { status: 200, body: { count: objects.length, objects, prefixes: [], next: null } };
+      return { status: 200, body: { count: objects.length, objects, prefixes, next: null } };
     }
     if (key === "") return { status: 200, body: { name: bucket } };
     const name = `${bucket}/${key}`;
