@@ -77,17 +77,17 @@ test("goes on with the old version while the new one cannot be loaded, and says 
 });
 
 test("starts again by itself when its instance is ended from outside", async () => {
-  const instance = (): number =>
-    Number(
-      processesOf(home)
-        .find((line) => line.includes(" modelserver --spec "))
-        ?.split(" ")[0],
-    );
-  const before = instance();
+  const instances = (): readonly number[] =>
+    processesOf(home)
+      .filter((line) => line.includes(" modelserver --spec "))
+      .map((line) => Number(line.split(" ")[0]));
+  // Those of earlier versions have ended.
+  await until("one instance", () => instances().length === 1);
+  const [before = 0] = instances();
   process.kill(before, "SIGKILL");
   await until("another instance to answer", async () => {
     const answer = await predict().catch(() => null);
-    return instance() !== before && JSON.stringify(answer) === JSON.stringify(answers);
+    return !instances().includes(before) && JSON.stringify(answer) === JSON.stringify(answers);
   });
   expect(running.output()).toContain("The instance was ended by SIGKILL.");
   expect(running.output()).toContain("It is started again by itself.");

@@ -360,6 +360,18 @@ describe("a package that does not load", () => {
     });
   });
 
+  it("fails when it shall check requests by a schema that is none, saying where", async () => {
+    const instance = await broken("", {
+      requestRule: { contentType: "application/json", schema: { properties: { age: { type: "int" } } } },
+    });
+    expect(await failure(instance)).toMatchObject({
+      reason: "api-schema",
+      message: expect.stringContaining(
+        'apis[0].request.data of config.json is no JSON Schema: properties.age.type is "int"; use one of',
+      ),
+    });
+  });
+
   it("fails when the interpreter does not exist", async () => {
     const instance = await startInstance({ python: "/no/such/python", files: {} });
     expect(await failure(instance)).toMatchObject({ reason: "not-found" });

@@ -270,17 +270,17 @@ def _postprocess(self, data):
     await remove(logging);
   });
 
-  it("that are no schemas keep a service that asks from starting, with the reason", async () => {
+  it("that are no schemas are a warning at the import, and refused by their place to whoever asks for the check", async () => {
     const made = await importModel(platform, "wrong", "1.0.0", described({ type: "objekt" }, ANSWER));
+    const said = 'apis[0].request.data.type is "objekt"; use one of "array"';
+    expect(infos(made.events)).toContain(said);
     const envs = { MODELPORT_VALIDATE_REQUESTS: "on" };
-    const created = await createService(platform, "wrong", [entry(made.id, { envs })]);
-    const { service_id: service } = created.body as { service_id: string };
-    const failed = await settled(platform, service, ["failed", "running"]);
-    expect(failed).toMatchObject({
-      status: "failed",
-      error_msg: expect.stringContaining("apis[0].request.data of config.json is no JSON Schema"),
-    });
-    await remove(service);
+    const refused = await createService(platform, "wrong", [entry(made.id, { envs })]);
+    expect([refused.status, problemsOf(refused)]).toEqual([
+      400,
+      ["config[0].envs.MODELPORT_VALIDATE_REQUESTS"],
+    ]);
+    expect(JSON.stringify(refused.body)).toContain(JSON.stringify(said).slice(1, -1));
   });
 
   it("that are not there are named to whoever asks for the check, both sides at once", async () => {
