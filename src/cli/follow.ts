@@ -37,7 +37,10 @@ export const eventLine = (event: EventItem, tint: Paint): string => {
       : event.event_type === "warning"
         ? tint("yellow", "!")
         : "·";
-  return `  ${time} ${mark} ${event.event_info}`;
+  const [first = "", ...more] = event.event_info.split("\n");
+  return [`  ${time} ${mark} ${first}`, ...more.map((line) => tint("dim", `             ${line}`))].join(
+    "\n",
+  );
 };
 
 /** How many events there are by now. */

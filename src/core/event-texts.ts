@@ -22,6 +22,20 @@ export const withDuration = (event: EventText, durationMs: number): EventText =>
   info: `${event.info} (${durationMs < 1000 ? `${Math.round(durationMs)} ms` : `${(durationMs / 1000).toFixed(1)} s`})`,
 });
 
+const DETAIL_LINES = 20;
+const DETAIL_CHARACTERS = 4000;
+
+/** The same event with the end of what there is to read below it: a traceback, the last lines of a log. */
+export const withDetail = (event: EventText, detail: string | undefined): EventText => {
+  const lines = (detail ?? "")
+    .trimEnd()
+    .split("\n")
+    .slice(-DETAIL_LINES)
+    .join("\n")
+    .slice(-DETAIL_CHARACTERS);
+  return lines === "" ? event : { type: event.type, info: `${event.info}\n${lines}` };
+};
+
 /** Makes a stored event of a text. */
 export const at = (event: EventText, occurredAt: HistoryEvent["occurredAt"]): HistoryEvent => ({
   ...event,

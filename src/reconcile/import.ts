@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AppError, fail, problemText } from "../core/errors.ts";
 import type { Problem } from "../core/errors.ts";
-import { at, modelEvents, withDuration } from "../core/event-texts.ts";
+import { at, modelEvents, withDetail, withDuration } from "../core/event-texts.ts";
 import type { EventText } from "../core/event-texts.ts";
 import type { Instant, ModelId } from "../core/ids.ts";
 import { isDynamic } from "../core/model.ts";
@@ -197,7 +197,11 @@ const tryOnce = async (
   );
   if (failure !== null)
     throw new ImportFailure(fail("PACKAGE_INVALID", { count: 1 }), failure.message, [
-      withDuration(modelEvents.trialFailed(failure.message), deps.clock.monotonicMs() - began),
+      withDetail(
+        withDuration(modelEvents.trialFailed(failure.message), deps.clock.monotonicMs() - began),
+        // As the author knows his files.
+        failure.detail?.replaceAll(`${found.dir}/`, "model/"),
+      ),
     ]);
   await deps.packages.rememberTrial(found.digest, found.key);
   notes.add(withDuration(modelEvents.trialSucceeded(), deps.clock.monotonicMs() - began));
