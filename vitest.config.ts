@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 // Three projects: `unit` is what every commit runs (no network, no Python packages, seconds);
 // `system` starts real processes, databases and Python environments, two files at a time (one alone leaves half of two
 // processors idle: it waits for downloads, deadlines and processes), with the light engines (scikit-learn, XGBoost, Caffe); `engines` does so with the heavy ones (TensorFlow, PyTorch, Spark, MXNet, MindSpore),
-// gigabytes of downloads that `npm test` leaves out.
+// gigabytes of downloads that `npm test` leaves out, two files at a time as well.
 export default defineConfig({
   test: {
     projects: [
@@ -36,8 +36,7 @@ export default defineConfig({
           name: "engines",
           include: ["test/engines/*.test.ts"],
           pool: "forks",
-          maxWorkers: 1,
-          fileParallelism: false,
+          maxWorkers: 2,
           testTimeout: 600_000,
           hookTimeout: 1_800_000,
         },
