@@ -24,6 +24,7 @@ import { openPackages } from "./reconcile/packages.ts";
 import { createRetention } from "./reconcile/retention.ts";
 import { createServiceReconciler } from "./reconcile/service.ts";
 import { renderInstances } from "./runners/instance-metrics.ts";
+import { shareUsers } from "./runners/process/isolation.ts";
 import { openProcessRunner } from "./runners/process/runner.ts";
 import type { ProcessRunnerOptions } from "./runners/process/runner.ts";
 import type { Runner } from "./runners/runner.ts";
@@ -136,6 +137,7 @@ export const startControl = async (
   });
   followAddress(config);
 
+  const users = shareUsers(config.serviceUsers);
   const runner = await openRunner({
     dataDir: config.dataDir,
     nodePath: process.execPath,
@@ -146,7 +148,7 @@ export const startControl = async (
     clock,
     logger,
     hostEnv: config.hostEnvironment,
-    serviceUsers: config.serviceUsers,
+    serviceUsers: users.services,
     devices: config.devices,
   });
   const environments = await openEnvironments({
@@ -157,6 +159,7 @@ export const startControl = async (
     torchCpuIndex: config.torchCpuIndex,
     devices: config.devices,
     buildTimeoutMs: config.environmentTimeoutMs,
+    sourceUsers: users.builds,
     environment: config.toolEnvironment,
     clock,
     logger,

@@ -20,6 +20,7 @@ import type { Problem } from "./core/errors.ts";
 import { packageRefused } from "./core/package-check.ts";
 import type { SharedEnvironments } from "./environments/environments.ts";
 import { openEnvironments } from "./environments/open-environments.ts";
+import { shareUsers } from "./runners/process/isolation.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import { Door } from "./workbench/door.ts";
 import { Instance } from "./workbench/instance.ts";
@@ -104,6 +105,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       root: join(config.dataDir, "environments"),
       tools: join(config.dataDir, "tools"),
       machinePython: config.python,
+      sourceUsers: shareUsers(config.serviceUsers).builds,
       environment: config.toolEnvironment,
       fetchPython: config.fetchPython,
       torchCpuIndex: config.torchCpuIndex,

@@ -17,6 +17,8 @@ import type { Requirement } from "./requirements.ts";
 import { projectOf } from "./requirements.ts";
 import { causeOf } from "./resolution.ts";
 import { downloadLine } from "./sizes.ts";
+import { SourceBuilds } from "./source-user.ts";
+import type { SourceUsers } from "./source-user.ts";
 import type { TorchIndex } from "./torch-index.ts";
 import {
   compileArguments,
@@ -34,6 +36,8 @@ export interface BuildDeps {
   readonly tools: string;
   /** The variables pip and uv get. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Whom packages are built from their sources as, one each; null: the platform's user. */
+  readonly sourceUsers: SourceUsers | null;
   /** Of the machine's own Python, whose pip fetches uv; null: there is none. */
   readonly usual: () => Promise<Interpreter | null>;
   /** Null: torch comes from the package index like everything else. */
@@ -100,12 +104,16 @@ class Log {
   }
 }
 
+/** The sentence for a set that could not be installed. */
+class NotInstalled extends Error {}
+
 class Build {
   readonly #deps: BuildDeps;
   readonly #request: BuildRequest;
   readonly #log: Log;
   readonly #signal: AbortSignal;
   #asked: Asked;
+  #sources: SourceBuilds | null = null;
 
   constructor(deps: BuildDeps, request: BuildRequest, log: Log, signal: AbortSignal) {
     this.#deps = deps;
@@ -132,13 +140,14 @@ class Build {
   }
 
   async run(work: string): Promise<Built> {
-    const { directory, tools, environment } = this.#deps;
+    const { directory, tools, environment, clock } = this.#deps;
     const { interpreter, key } = this.#request;
-    const run = createRun({
+    const programs = {
       env: { UV_CACHE_DIR: join(tools, "uv-cache"), ...environment, UV_PYTHON_DOWNLOADS: "never" },
       signal: this.#signal,
-      note: (pid) => directory.note(work, pid),
-    });
+      note: (pid: number) => directory.note(work, pid),
+    };
+    const run = createRun(programs);
     // uv comes by the pip of the machine's own Python: those of old interpreters cannot fetch it.
     const fetcher = (await this.#deps.usual()) ?? interpreter;
     const uv = await obtainUv({ tools, scratch: join(work, "tools"), run }, fetcher, this.#log.add);
@@ -154,6 +163,14 @@ class Build {
           : `An environment of ${interpreter.executable} could not be made: ${causeOf(made.stderr)}.`,
       );
     const python = join(venv, PYTHON);
+    const sources = new SourceBuilds({
+      ...programs,
+      users: this.#deps.sourceUsers,
+      work,
+      needs: [uv.uv, interpreter.executable],
+      onLog: this.#log.add,
+    });
+    this.#sources = sources;
     const { plan, options, warnings } = await this.#plan(work, uv.uv, python, run);
     if (plan.kind === "refused") {
       this.#log.add(plan.message);
@@ -165,20 +182,39 @@ class Build {
     for (const warning of warnings) this.#log.add(warning);
     const size = downloadLine(await this.#sizes(run, uv.uv, python, plan, options), plan.lines.length);
     this.#log.step(size ?? `installing ${plan.lines.length} packages`);
-    const list = join(work, "requirements.txt");
-    await writeFile(list, `${plan.lines.join("\n")}\n`);
-    const install = [...installArguments(python, list, plan.fromSource, interpreter.minor), ...options];
-    // The index was there a moment ago, so whatever it fails at now may pass.
-    const insist = this.#persistent(run, ({ kind }) => kind === "index");
-    const installed = await insist(uv.uv, install, { onLine: this.#log.add });
-    if (installed.code !== 0)
-      return this.refused(
-        explainFailure(installed.stderr, this.#asked)?.sentence ??
-          `The dependencies could not be installed: ${causeOf(installed.stderr)}.`,
-      );
+    const install = async (by: Run, lines: readonly string[]): Promise<void> => {
+      const list = join(work, "requirements.txt");
+      await writeFile(list, `${lines.join("\n")}\n`);
+      // The index was there a moment ago, so whatever it fails at now may pass.
+      const insist = this.#persistent(by, ({ kind }) => kind === "index");
+      const given = [...installArguments(python, list, plan.fromSource), ...options];
+      const installed = await insist(uv.uv, given, { onLine: this.#log.add });
+      if (installed.code !== 0)
+        throw new NotInstalled(
+          explainFailure(installed.stderr, this.#asked)?.sentence ??
+            `The dependencies could not be installed: ${causeOf(installed.stderr)}.`,
+        );
+    };
     // What does not compile (files of Python 2 in old packages) is no failure: it is compiled when it is imported.
-    const compileAll = compileArguments(interpreter.minor);
-    if (compileAll !== null) await run(python, compileAll);
+    const compileAll = async (by: Run): Promise<void> => {
+      const began = clock.monotonicMs();
+      await by(interpreter.executable, compileArguments(venv));
+      this.#log.add(`Bytecode compiled in ${((clock.monotonicMs() - began) / 1000).toFixed(1)}s`);
+    };
+    const built = plan.lines.filter((line) => this.#runsItsCode([projectOf(line)], plan.fromSource));
+    const ready = plan.lines.filter((line) => !built.includes(line));
+    try {
+      if (ready.length > 0) await install(run, ready);
+      if (built.length === 0) await compileAll(run);
+      else
+        await sources.within(venv, async (by) => {
+          await install(by, built);
+          await compileAll(by);
+        });
+    } catch (error) {
+      if (error instanceof NotInstalled) return this.refused(error.message);
+      throw error;
+    }
     const record: EnvironmentRecord = {
       version: 1,
       key,
@@ -195,6 +231,21 @@ class Build {
     return { kind: "built", record, reused: false };
   }
 
+  /** Must be called once it is over, however it ended. */
+  async end(): Promise<void> {
+    await this.#sources?.end();
+  }
+
+  /** Whether projects are built from their source, and are not among those that the engine's own set has so. */
+  #runsItsCode(projects: readonly string[], fromSource: readonly string[]): boolean {
+    const { engine } = this.#request;
+    return projects.some((project) => fromSource.includes(project) && !engine.fromSource.includes(project));
+  }
+
+  #runFor(fromSource: readonly string[], run: Run): Run {
+    return this.#sources !== null && this.#runsItsCode(fromSource, fromSource) ? this.#sources.run() : run;
+  }
+
   async #plan(
     work: string,
     uv: string,
@@ -208,8 +259,11 @@ class Build {
       planRequirements(
         createCompile({
           uv,
-          // Another index than the package index has that one to fall back on.
-          run: options.length === 0 ? this.#persistent(run, ({ mayPass }) => mayPass) : run,
+          run: (fromSource) => {
+            const by = this.#runFor(fromSource, run);
+            // Another index than the package index has that one to fall back on.
+            return options.length === 0 ? this.#persistent(by, ({ mayPass }) => mayPass) : by;
+          },
           python,
           options,
           asked: this.#asked,
@@ -240,7 +294,8 @@ class Build {
     options: readonly string[],
   ): Promise<ReadonlyMap<string, number>> {
     const asked = [...filesArguments(python, plan.fromSource), ...options];
-    const { code, stdout } = await run(uv, asked, { input: `${plan.lines.join("\n")}\n` });
+    const by = this.#runFor(plan.fromSource, run);
+    const { code, stdout } = await by(uv, asked, { input: `${plan.lines.join("\n")}\n` });
     return code === 0 ? readSizes(stdout) : new Map<string, number>();
   }
 
@@ -287,6 +342,9 @@ export const build = async (
     throw error;
   } finally {
     done.abort();
-    await (work === null ? Promise.resolve() : directory.discard(work)).finally(release);
+    await building
+      .end()
+      .finally(() => (work === null ? undefined : directory.discard(work)))
+      .finally(release);
   }
 };

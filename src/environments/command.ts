@@ -16,6 +16,8 @@ export interface Finished {
 export interface CommandOptions {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Whom it runs as, without further groups; absent: the platform's user. */
+  readonly user?: { readonly uid: number; readonly gid: number };
   readonly signal: AbortSignal;
   readonly input?: string;
   /** Each line of both streams as it comes. */
@@ -42,6 +44,7 @@ export const runCommand = (
       cwd: options.cwd,
       env: options.env,
       detached: process.platform !== "win32",
+      ...options.user,
       stdio: ["pipe", "pipe", "pipe"],
     });
     const { pid } = child;

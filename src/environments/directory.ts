@@ -2,7 +2,7 @@
  * Python environments on disk:
  *
  *   <root>/<key>/            complete: it came here by one rename, with its record in it, and held-at.json once it was held
- *   <root>/.scratch/<id>/    unfinished: owner.json (who builds, and the program at work) and env/
+ *   <root>/.scratch/<id>/    unfinished: owner.json (who builds), program.json (at work), source-user.json and env/
  *   <root>/.scratch/<id>/    held: owner.json (who holds) and held.json (the key of a complete one)
  *   <root>/.scratch/*.lock   one per key being built
  *
@@ -17,6 +17,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { identify, isAlive, parseIdentity, self, sendSignal } from "../telemetry/process-identity.ts";
 import type { Substitution } from "./environments.ts";
+import { endSourceBuild } from "./source-user.ts";
 
 /** What an environment remembers about itself. */
 export interface EnvironmentRecord {
@@ -95,7 +96,9 @@ export class EnvironmentDirectory {
 
   /** Makes `<work>/env` visible as the environment of its record: `flush` brings its content to the disk before. */
   async publish(work: string, record: EnvironmentRecord, flush: () => Promise<void>): Promise<void> {
-    await writeFile(join(work, "env", RECORD), JSON.stringify(record, null, 2));
+    // Nothing that a package put there in its place is written through.
+    await rm(join(work, "env", RECORD), LEFTOVER);
+    await writeFile(join(work, "env", RECORD), JSON.stringify(record, null, 2), { flag: "wx" });
     await flush();
     const home = join(this.#root, record.key);
     // Only a broken one can be in the way (its interpreter is gone): a sound one would have been used.
@@ -161,6 +164,7 @@ export class EnvironmentDirectory {
       if (owner !== null && isAlive(owner)) continue;
       const program = parseIdentity(await readFile(join(path, "program.json"), "utf8").catch(() => ""));
       if (program !== null && isAlive(program)) sendSignal(program.pid, "SIGKILL", "group");
+      await endSourceBuild(path);
       await rm(path, LEFTOVER);
       this.#logger.info({ name }, "removed an unfinished environment");
     }

@@ -44,6 +44,7 @@ const open = (over: Partial<Parameters<typeof openEnvironments>[0]> = {}) =>
     machinePython: null,
     fetchPython: false,
     torchCpuIndex: false,
+    sourceUsers: null,
     devices: null,
     buildTimeoutMs: 3_600_000,
     environment: toolEnvironment,
@@ -277,7 +278,7 @@ import { openEnvironments } from ${JSON.stringify(join(import.meta.dirname, "ope
 import { systemClock } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/clock.ts"))};
 import { createLogger } from ${JSON.stringify(join(import.meta.dirname, "../telemetry/logger.ts"))};
 const input = JSON.parse(process.argv[2]);
-const environments = await openEnvironments({ ...input, machinePython: null, fetchPython: false, torchCpuIndex: false, devices: null, buildTimeoutMs: 3_600_000, clock: systemClock, logger: createLogger("test", "silent") });
+const environments = await openEnvironments({ ...input, machinePython: null, fetchPython: false, torchCpuIndex: false, sourceUsers: null, devices: null, buildTimeoutMs: 3_600_000, clock: systemClock, logger: createLogger("test", "silent") });
 await environments.ensure(input.request, (line) => process.stdout.write(line + "\\n"), new AbortController().signal);
 `,
     );

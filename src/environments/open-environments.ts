@@ -16,6 +16,7 @@ import { Flights } from "./flights.ts";
 import { hasAccelerator, hasDisplayLibraries, Machine } from "./machine.ts";
 import { linesOfPython2 } from "./python2.ts";
 import { requirementOf } from "./requirements.ts";
+import type { SourceUsers } from "./source-user.ts";
 import { TorchIndex } from "./torch-index.ts";
 
 export interface EnvironmentsDeps {
@@ -33,6 +34,8 @@ export interface EnvironmentsDeps {
   readonly devices: readonly string[] | null;
   /** How long a build may take. */
   readonly buildTimeoutMs: number;
+  /** Whom packages are built from their sources as, one each; null: the platform's user. */
+  readonly sourceUsers: SourceUsers | null;
   /** The variables pip and uv get; see config.toolEnvironment. */
   readonly environment: Readonly<Record<string, string>>;
   readonly clock: Clock;
@@ -174,12 +177,13 @@ class DirectoryEnvironments implements SharedEnvironments {
   }
 
   #build(request: BuildRequest, say: (line: string) => void, signal: AbortSignal): Promise<Built> {
-    const { tools, environment, torchCpuIndex, devices, buildTimeoutMs, clock } = this.#deps;
+    const { tools, environment, sourceUsers, torchCpuIndex, devices, buildTimeoutMs, clock } = this.#deps;
     return build(
       {
         directory: this.#directory,
         tools,
         environment,
+        sourceUsers,
         usual: async () => {
           const usual = await this.#machine.usual();
           return usual.ok ? usual.interpreter : null;

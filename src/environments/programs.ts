@@ -32,6 +32,8 @@ const withFindLinks = async (env: Readonly<Record<string, string>>): Promise<Rec
 export const createRun =
   (deps: {
     readonly env: Readonly<Record<string, string>>;
+    /** Absent: the platform's own. */
+    readonly user?: { readonly uid: number; readonly gid: number };
     readonly signal: AbortSignal;
     /** Hears of each program as it starts. */
     readonly note: (pid: number) => Promise<void>;
@@ -43,6 +45,7 @@ export const createRun =
       cwd: "/",
       env: await withFindLinks(deps.env),
       signal: deps.signal,
+      ...(deps.user === undefined ? {} : { user: deps.user }),
       ...more,
       onStart: (pid) => {
         noted = deps.note(pid).catch(() => undefined);

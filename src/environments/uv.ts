@@ -128,7 +128,8 @@ const exemptions = (fromSource: readonly string[]): string[] =>
 export const createCompile =
   (deps: {
     uv: string;
-    run: Run;
+    /** By the projects that may be built from their source: that runs their code. */
+    run: (fromSource: readonly string[]) => Run;
     python: string;
     /** Further arguments: another index. */
     options: readonly string[];
@@ -139,7 +140,7 @@ export const createCompile =
   async (input: CompileInput): Promise<Compiled> => {
     const constraints =
       input.constraints.length === 0 ? [] : ["--constraints", await deps.writeConstraints(input.constraints)];
-    const { code, stdout, stderr } = await deps.run(
+    const { code, stdout, stderr } = await deps.run(input.fromSource)(
       deps.uv,
       [
         "pip",
@@ -189,13 +190,8 @@ const readSet = (
   return { lines, neededBy };
 };
 
-/** Arguments that install a compiled set into an environment. Bytecode is compiled by whoever can: see compileArguments. */
-export const installArguments = (
-  python: string,
-  file: string,
-  fromSource: readonly string[],
-  minor: number,
-): string[] => [
+/** Arguments that install a compiled set into an environment, without its bytecode: see compileArguments. */
+export const installArguments = (python: string, file: string, fromSource: readonly string[]): string[] => [
   "pip",
   "install",
   "--python",
@@ -204,7 +200,6 @@ export const installArguments = (
   ":all:",
   ...exemptions(fromSource),
   "--no-deps",
-  ...(minor < UV_COMPILES_FROM ? [] : ["--compile-bytecode"]),
   "--color",
   "never",
   "--requirements",
@@ -245,14 +240,15 @@ export const readSizes = (pylock: string): ReadonlyMap<string, number> => {
   return sizes;
 };
 
-/** uv's own compiler asks for names that py_compile has from 3.7 on. */
-const UV_COMPILES_FROM = 7;
-
-/** Arguments to the environment's Python that compile what is installed, where uv cannot; null where it has. */
-export const compileArguments = (minor: number): string[] | null =>
-  minor < UV_COMPILES_FROM
-    ? [
-        "-c",
-        "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2, workers=0)",
-      ]
-    : null;
+/**
+ * Arguments to the interpreter an environment was made of that compile the bytecode of what is installed there. Neither that
+ * environment's own interpreter nor uv, which starts it: packages may have replaced it, and the *.pth files they bring
+ * run at its start, as the user who starts it.
+ */
+export const compileArguments = (venv: string): string[] => [
+  "-I",
+  "-S",
+  "-c",
+  "import compileall, glob, sys\nfor packages in glob.glob(sys.argv[1] + '/lib/python3*/site-packages'): compileall.compile_dir(packages, quiet=2, workers=0)",
+  venv,
+];

@@ -86,15 +86,18 @@ const metadataOf = ({ name, version, requires = [], requiresPython }: Release): 
 
 const moduleOf = (name: string): string => name.toLowerCase().replaceAll(/[-.]/g, "_");
 
-/** A wheel with one module that knows its VERSION, a script, and `ballast` bytes that do not compress. */
-export const wheel = (release: Release & { readonly tag?: string; readonly ballast?: number }): Artifact => {
-  const { name, version, tag = "py3-none-any", ballast = 0 } = release;
+/** A wheel with one module that knows its VERSION, a script, `ballast` bytes that do not compress, and further `files`. */
+export const wheel = (
+  release: Release & { readonly tag?: string; readonly ballast?: number; readonly files?: Contents },
+): Artifact => {
+  const { name, version, tag = "py3-none-any", ballast = 0, files = {} } = release;
   const module = moduleOf(name);
   const info = `${module}-${version}.dist-info`;
   const metadata = metadataOf(release);
   const contents: Contents = {
     [`${module}.py`]: `VERSION = "${version}"\ndef main(): print(VERSION)\n`,
     ...(ballast === 0 ? {} : { [`${module}.bin`]: noise(ballast) }),
+    ...files,
     [`${info}/METADATA`]: metadata,
     [`${info}/WHEEL`]: `Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: ${tag}\n`,
     [`${info}/entry_points.txt`]: `[console_scripts]\n${module}-tool = ${module}:main\n`,

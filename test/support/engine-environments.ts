@@ -58,6 +58,7 @@ const open = async (): Promise<Environments> => {
     environment: read.config.toolEnvironment,
     fetchPython: false,
     torchCpuIndex: false,
+    sourceUsers: null,
     devices: null,
     buildTimeoutMs: 3_600_000,
     clock: systemClock,

@@ -127,6 +127,7 @@ export class IndexWorld {
       machinePython: this.bench.interpreter.executable,
       fetchPython: false,
       torchCpuIndex: false,
+      sourceUsers: null,
       devices: null,
       buildTimeoutMs: 120_000,
       environment: this.settings(),

@@ -44,6 +44,7 @@ export const PASSAGE = 0o711;
 /** Processes and threads of one instance: well above what numeric libraries start on large machines. */
 const PROCESSES_MAX = 1024;
 const OPEN_FILES_MAX = 4096;
+const BUILD_USERS = 1000;
 
 /** Kept in one place, so that it is as open as it has to be and not more. */
 const PASSED_THROUGH = new Set(["instances", "packages", "environments", "tools"]);
@@ -57,6 +58,22 @@ export const probeIsolation = (dataDir: string, users: UserRange | null): Isolat
   const cgroups = openCgroups(`${dataDir}#probe`);
   cgroups?.close();
   return factsOf(cgroups, users);
+};
+
+/**
+ * Which users there are for services and for builds of packages from their sources, one for each of both; null: none, because
+ * the platform cannot change users or shall not, or because there are too few.
+ */
+export const shareUsers = (
+  users: UserRange | null,
+): { readonly services: UserRange | null; readonly builds: UserRange | null } => {
+  if (users === null || whyNoUsers(users) !== null) return { services: users, builds: null };
+  const builds = Math.min(BUILD_USERS, Math.floor((users.last - users.first + 1) / 4));
+  const last = users.last - builds;
+  return {
+    services: { first: users.first, last },
+    builds: builds === 0 ? null : { first: last + 1, last: users.last },
+  };
 };
 
 export const openIsolation = (dataDir: string, users: UserRange | null): Isolation => {
