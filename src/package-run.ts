@@ -18,12 +18,14 @@ import type { Clock } from "./core/clock.ts";
 import { problemText } from "./core/errors.ts";
 import type { Problem } from "./core/errors.ts";
 import { packageRefused } from "./core/package-check.ts";
+import type { Failure } from "./core/service.ts";
 import type { SharedEnvironments } from "./environments/environments.ts";
 import { openEnvironments } from "./environments/open-environments.ts";
 import { shareUsers } from "./runners/process/isolation.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import { Door } from "./workbench/door.ts";
 import { Instance } from "./workbench/instance.ts";
+import { Restarts } from "./workbench/restarts.ts";
 import { checkFolder, findModelFolder, fingerprint } from "./workbench/package-folder.ts";
 import type { FolderPackage } from "./workbench/package-folder.ts";
 
@@ -36,10 +38,6 @@ const PYTHON_DIR = [1, 2]
 const LOOK_EVERY_MS = 300;
 /** And never more than this share of the time, however many files a package has. */
 const LOOK_SHARE = 20;
-/** Pauses before an instance that ended is started again, one after the other; the first is not the package's fault. */
-const RESTART_MS = [0, 1000, 2000, 4000, 8000, 16_000, 30_000] as const;
-/** Whoever served for that long starts at the first pause. */
-const SERVED_WELL_MS = 60_000;
 /** Predictions under way when the author presses Ctrl-C. */
 const LAST_GRACE_MS = 2_000;
 /** A shell's exit code for a program that a signal ended, less the signal's number. */
@@ -63,12 +61,22 @@ interface Served {
 class Unusable extends Error {
   readonly problems: readonly Problem[];
   readonly isUsage: boolean;
-  constructor(message: string, problems: readonly Problem[], isUsage: boolean) {
+  /** Its instance was ended from outside while it started: nothing is known to be wrong with it. */
+  readonly wasEnded: boolean;
+  constructor(
+    message: string,
+    problems: readonly Problem[],
+    { isUsage = false, wasEnded = false }: { readonly isUsage?: boolean; readonly wasEnded?: boolean } = {},
+  ) {
     super(message);
     this.problems = problems;
     this.isUsage = isUsage;
+    this.wasEnded = wasEnded;
   }
 }
+
+/** What has given up its workers would do so again; what was ended from outside would not. */
+const wasEnded = ({ reason }: Failure): boolean => reason === "exited";
 
 const asCliError = (error: unknown): unknown =>
   error instanceof Unusable
@@ -124,7 +132,8 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     signal: AbortSignal,
   ): Promise<Ready & { readonly release: () => Promise<void> }> => {
     const verdict = await checkFolder(at, { needsModel });
-    if (!verdict.ok) throw new Unusable(packageRefused(verdict.problems), verdict.problems, true);
+    if (!verdict.ok)
+      throw new Unusable(packageRefused(verdict.problems), verdict.problems, { isUsage: true });
     const found = verdict.package;
     for (const warning of found.warnings)
       onEvent({ kind: "warning", text: problemText(warning, "config.json") });
@@ -150,7 +159,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
         },
         signal,
       );
-      if (outcome.kind === "refused") throw new Unusable(outcome.message, outcome.problems, false);
+      if (outcome.kind === "refused") throw new Unusable(outcome.message, outcome.problems);
       const release = await environments.hold(outcome.key);
       // A platform beside us may have taken it for unused a moment ago.
       if ((await environments.python(outcome.key)) === null) {
@@ -201,8 +210,8 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     /** How often something was loaded, and whether it is at the moment. */
     let loads = 0;
     let isLoading = false;
-    let restarts = 0;
-    /** Resolves when what served has ended and shall be started again. */
+    const restarts = new Restarts();
+    /** Resolves when what ended by itself shall be started again. */
     let restart = Promise.withResolvers<void>();
 
     const end = (one: Served, graceMs: number): void => {
@@ -214,6 +223,12 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       const own = OWN_LINE.exec(line)?.[1];
       if (own === undefined || !SAID_ANYWAY.test(own)) onEvent({ kind: "output", stream, line: own ?? line });
     };
+    /** Has what ended started again, unless a change comes first. */
+    const startAgain = async (servedMs: number): Promise<void> => {
+      const before = loads;
+      await clock.sleep(restarts.pauseAfter(servedMs), until);
+      if (loads === before) restart.resolve();
+    };
     /** Watches the instance that serves until it is replaced; what has failed answers nothing more. */
     const watch = async (one: Served): Promise<void> => {
       const began = clock.monotonicMs();
@@ -221,23 +236,10 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       if (failure === null || serving.now !== one) return;
       serving.now = null;
       door.shut(failure.message);
-      // What has given up its workers would do so again; what was ended from outside would not.
-      const isOver = failure.reason !== "exited";
-      onEvent({
-        kind: "failed",
-        message: failure.message,
-        problems: [],
-        answers: isOver ? "change" : "again",
-      });
+      const answers = isLoading ? "next" : wasEnded(failure) ? "again" : "change";
+      onEvent({ kind: "failed", message: failure.message, problems: [], answers });
       end(one, 0);
-      if (isOver || isLoading) return;
-      if (clock.monotonicMs() - began > SERVED_WELL_MS) restarts = 0;
-      const before = loads;
-      await clock.sleep(RESTART_MS[Math.min(restarts, RESTART_MS.length - 1)] ?? 0, until);
-      // A change came first.
-      if (loads !== before) return;
-      restarts += 1;
-      restart.resolve();
+      if (answers === "again") await startAgain(clock.monotonicMs() - began);
     };
     const load = async (given: AbortSignal): Promise<void> => {
       const began = clock.monotonicMs();
@@ -272,13 +274,14 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       try {
         const failure = await instance.ready(given);
         // The traceback was printed by the instance itself.
-        if (failure !== null) throw new Unusable(failure.message, [], false);
+        if (failure !== null) throw new Unusable(failure.message, [], { wasEnded: wasEnded(failure) });
       } catch (error) {
         end(next, 0);
         throw error;
       }
       const before = serving.now;
       serving.now = next;
+      isLoading = false;
       door.to(instance.port ?? 0);
       onEvent({
         kind: "ready",
@@ -306,10 +309,12 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
           // A package that cannot even be started with is refused; one that breaks later is waited for.
           if (!(error instanceof Unusable) || (!wasChecked && serial === 0)) return failed.reject(error);
           const { message, problems } = error;
+          isLoading = false;
           if (serving.now === null) door.shut(message);
-          onEvent({ kind: "failed", message, problems, answers: serving.now === null ? "change" : "before" });
+          const answers = serving.now !== null ? "before" : error.wasEnded ? "again" : "change";
+          onEvent({ kind: "failed", message, problems, answers });
+          if (answers === "again") void startAgain(0);
         });
-        void loading.finally(() => (isLoading = false));
         const nextChange = changed(at.dir, seen, AbortSignal.any([until, overtaken.signal]));
         await Promise.race([nextChange, restart.promise, failed.promise]);
         wasChecked = true;
@@ -317,7 +322,10 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
         await loading;
         if (signal.aborted) break;
         const now = await fingerprint(at.dir);
-        if (now !== seen) onEvent({ kind: "changed" });
+        if (now !== seen) {
+          restarts.forget();
+          onEvent({ kind: "changed" });
+        }
         seen = now;
       }
     } catch (error) {

@@ -111,7 +111,7 @@ const remoteConfigs = async (
 const insteadOf = async (api: Api, at: ObsLocation, wanted: string | undefined): Promise<string> => {
   const { run, runsPrefix } = modelFolders(at.key, wanted ?? null);
   const runs = run === null ? [] : await runsAt(api, at, runsPrefix).catch(() => []);
-  return runs.length === 0
+  return runs.length === 0 || run === null || runs.includes(run)
     ? "Name the folder that holds model/; `modelport obs ls` shows what there is."
     : `There is no run ${run}; \`--run\` may name ${runs.slice(0, 10).join(", ")}.`;
 };

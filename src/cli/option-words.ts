@@ -2,14 +2,21 @@
 import type { Problem } from "../core/errors.ts";
 import { CliError } from "./failures.ts";
 
-/** A field of the body, with groups for what stays of its path, and the option that set it: `--env $1`. */
+/** A field of the body, and the option that set it. */
 export type OptionWords = readonly (readonly [field: RegExp, option: string])[];
+
+/** How the API begins a sentence about a field. */
+const BEGINNINGS = ["field", "parameter", "param"];
+const withoutField = (message: string, path: string): string => {
+  const beginning = BEGINNINGS.map((word) => `The ${word} [${path}] `).find((one) => message.startsWith(one));
+  return beginning === undefined ? message : message.slice(beginning.length);
+};
 
 const spoken = (problem: Problem, words: OptionWords): Problem => {
   const { path, message, fix } = problem;
   const found = words.find(([field]) => field.test(path));
   if (found === undefined) return problem;
-  return { path: path.replace(...found), message: message.replace(`The field [${path}] `, ""), fix };
+  return { path: found[1], message: withoutField(message, path), fix };
 };
 
 /**

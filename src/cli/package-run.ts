@@ -30,14 +30,14 @@ export type RunEvent =
       readonly api: ConfigApi | null;
     }
   /**
-   * It does not serve, or what has changed does not. From then on the version before still answers (`before`), it is started
-   * again by itself (`again`), or nothing answers until something changes (`change`).
+   * It does not serve, or what has changed does not. What answers from then on: the version before still (`before`), itself
+   * when it has been started again (`again`), the changed one that is being loaded (`next`), nothing until a change (`change`).
    */
   | {
       readonly kind: "failed";
       readonly message: string;
       readonly problems: readonly Problem[];
-      readonly answers: "before" | "again" | "change";
+      readonly answers: "before" | "again" | "next" | "change";
     };
 
 export interface ServeOptions {

@@ -6,8 +6,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
-import { CONFIG_BYTES_MAX } from "../core/config-json.ts";
-import { checkFiles, packageRefused } from "../core/package-check.ts";
+import { checkFiles, hasConfig, packageRefused } from "../core/package-check.ts";
 import type { Api } from "./api.ts";
 import { CliError } from "./failures.ts";
 import { size } from "./format.ts";
@@ -42,26 +41,25 @@ const isFolder = async (path: string): Promise<boolean> =>
     () => false,
   );
 
-const readConfig = async (model: string): Promise<string> => {
-  const path = join(model, "config.json");
-  try {
-    const { size: bytes } = await stat(path);
-    return bytes > CONFIG_BYTES_MAX ? " ".repeat(CONFIG_BYTES_MAX + 1) : await readFile(path, "utf8");
-  } catch (cause) {
-    throw new CliError(
-      "usage",
-      `${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "error"}.`,
-      {
-        next: "Every package has a model/config.json (docs/packages.md shows one), or is imported with --template.",
-        cause,
-      },
-    );
-  }
+/** `model_type` of a package that the import will take, by config.json and layout; throws with all that is wrong. */
+const checkedType = async (
+  model: string,
+  found: readonly PackageFile[],
+  largeFiles: boolean,
+): Promise<string> => {
+  const files = found.map(({ path, sizeBytes }) => ({ path, size: sizeBytes }));
+  const text = hasConfig(files) ? await readFile(join(model, "config.json"), "utf8") : null;
+  const verdict = checkFiles(text, files, { largeFiles });
+  if (verdict.ok) return verdict.package.engine;
+  throw new CliError("usage", packageRefused(verdict.problems), {
+    problems: verdict.problems,
+    next: "Nothing was uploaded. Correct the package and run the import again.",
+  });
 };
 
 /**
- * Looks through a package folder (the one that holds `model/`) and checks it as the import will, so that nothing is sent
- * that will be refused. Without `needsConfig` only the platform can check it: the configuration is a template's.
+ * Looks through a package folder (the one that holds `model/`) and checks its config.json and its layout as the import
+ * will, before anything is sent. Without `needsConfig` only the platform can check it: the configuration is a template's.
  */
 export const scanPackage = async (
   dir: string,
@@ -85,7 +83,6 @@ export const scanPackage = async (
         : "Put config.json, the model file and customize_service.py into a folder named model inside it.",
     });
   }
-  const config = needsConfig ? await readConfig(model) : null;
   const inside = await realpath(model);
   const files: PackageFile[] = [];
   const walk = async (folder: string): Promise<void> => {
@@ -110,20 +107,7 @@ export const scanPackage = async (
     }
   };
   await walk(model);
-  let modelType: string | undefined;
-  if (config !== null) {
-    const verdict = checkFiles(
-      config,
-      files.map(({ path, sizeBytes }) => ({ path, size: sizeBytes })),
-      { largeFiles },
-    );
-    if (!verdict.ok)
-      throw new CliError("usage", packageRefused(verdict.problems), {
-        problems: verdict.problems,
-        next: "Nothing was uploaded. Correct the package and run the import again.",
-      });
-    modelType = verdict.package.engine;
-  }
+  const modelType = needsConfig ? await checkedType(model, files, largeFiles) : undefined;
   return {
     name: basename(root),
     files,

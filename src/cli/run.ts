@@ -29,6 +29,7 @@ const requestLine = (event: Extract<RunEvent, { kind: "request" }>, paint: Paint
 const NEXT: Readonly<Record<Extract<RunEvent, { kind: "failed" }>["answers"], string>> = {
   before: "The version before goes on answering; the next change is tried at once.",
   again: "It is started again by itself.",
+  next: "The changed version answers once it has loaded.",
   change: "Nothing answers until a change can be loaded.",
 };
 

@@ -15,15 +15,6 @@ import type { Session } from "./session.ts";
 
 export const DEFAULT_SPECIFICATION = "modelarts.vm.cpu.2u";
 
-const WORDS: OptionWords = [
-  [/^config\[\d+\]\.envs\.(.+)$/, "--env $1"],
-  [/^config\[\d+\]\.instance_count$/, "--instances"],
-  [/^config\[\d+\]\.specification$/, "--specification"],
-  [/^config\[\d+\]\.deploy_timeout_in_seconds$/, "--deploy-timeout"],
-  [/^service_name$/, "--name"],
-  [/^description$/, "--description"],
-];
-
 interface ShapeOptions {
   readonly weight?: readonly number[];
   readonly instances?: number;
@@ -41,6 +32,22 @@ interface UpdateOptions extends ShapeOptions, WaitOptions {
   readonly model?: readonly string[];
   readonly unsetEnv?: readonly string[];
 }
+
+/** The options that were given, by the fields they set: what a service has from before was not said by this command. */
+const wordsFor = (options: ShapeOptions & { readonly name?: string }): OptionWords => {
+  const given = (value: unknown, field: RegExp, option: string) =>
+    value === undefined ? [] : [[field, option] as const];
+  return [
+    ...Object.keys(options.env ?? {}).map(
+      (name) => [new RegExp(`^config\\[\\d+\\]\\.envs\\.${RegExp.escape(name)}$`), `--env ${name}`] as const,
+    ),
+    ...given(options.instances, /^config\[\d+\]\.instance_count$/, "--instances"),
+    ...given(options.specification, /^config\[\d+\]\.specification$/, "--specification"),
+    ...given(options.deployTimeout, /^config\[\d+\]\.deploy_timeout_in_seconds$/, "--deploy-timeout"),
+    ...given(options.name, /^service_name$/, "--name"),
+    ...given(options.description, /^description$/, "--description"),
+  ];
+};
 
 /** One weight per version, together 100; a single version needs none. */
 const weights = (versions: readonly string[], given: readonly number[] | undefined): readonly number[] => {
@@ -91,7 +98,7 @@ const deploy = async (session: Session, options: DeployOptions, references: unkn
     },
   });
   const { service_id } = await made.catch((error: unknown) => {
-    throw inOptions(error, WORDS, "The service cannot be deployed like this.");
+    throw inOptions(error, wordsFor(options), "The service cannot be deployed like this.");
   });
   if (!options.wait) {
     session.answer(
@@ -178,7 +185,7 @@ const update = async (session: Session, options: UpdateOptions, reference: strin
     },
     options,
   ).catch((error: unknown) => {
-    throw inOptions(error, WORDS, "The service cannot be changed like this.");
+    throw inOptions(error, wordsFor(options), "The service cannot be changed like this.");
   });
 };
 

@@ -80,11 +80,10 @@ describe("service", () => {
   test("tells what is wrong by the options that were given, once for all versions, and leaves other failures alone", async () => {
     cli.server.addModel("iris", "0.0.1");
     cli.server.addService("iris", cli.server.addModel("iris", "0.0.2"));
-    const wrong = (path: string) => ({
-      path,
-      message: `The field [${path}] is "yes".`,
-      fix: "use one of on, off",
-    });
+    const wrong = (path: string) => {
+      const said = path.endsWith("count") ? "The param" : path.endsWith("1X") ? "The parameter" : "The field";
+      return { path, message: `${said} [${path}] is "yes".`, fix: "use one of on, off" };
+    };
     const refuse = (method: string, ...paths: readonly string[]): void =>
       cli.server.break(method, /\/services/, {
         status: 400,
@@ -96,13 +95,16 @@ describe("service", () => {
         },
       });
     const deploy = ["service", "deploy", "iris:0.0.1", "iris:0.0.2", "--weight", "50", "--weight", "50"];
-    refuse("POST", "config[0].envs.X.y", "config[1].envs.X.y", "config[1].instance_count");
+    deploy.push("--env", "X=yes", "--env", "1X=yes", "--instances", "2");
+    const envs = [0, 1].flatMap((at) => [`config[${at}].envs.X`, `config[${at}].envs.1X`]);
+    refuse("POST", ...envs, "config[1].instance_count");
     const { code, stderr } = await cli.run(deploy);
     expect([code, stderr]).toEqual([
       2,
       expect.stringContaining(
         "error: The service cannot be deployed like this.\n\n" +
-          '  --env X.y\n    is "yes".\n    fix: use one of on, off\n\n' +
+          '  --env X\n    is "yes".\n    fix: use one of on, off\n\n' +
+          '  --env 1X\n    is "yes".\n    fix: use one of on, off\n\n' +
           '  --instances\n    is "yes".\n    fix: use one of on, off\n',
       ),
     ]);
@@ -110,6 +112,9 @@ describe("service", () => {
     refuse("PUT", "config[0].envs.X", "infer_type");
     const updated = await cli.run(["service", "update", "iris", "--env", "X=yes"]);
     expect(updated.stderr).toContain("error: Invalid argument.");
+    // What it has from before was not given here.
+    const kept = await cli.run(["service", "update", "iris", "--description", "d"]);
+    expect(kept.stderr).toContain("error: Invalid argument.");
   });
 
   test("a restart sends the same configuration again", async () => {

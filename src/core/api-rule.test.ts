@@ -26,11 +26,11 @@ describe("the rules of a version", () => {
   test("are none where apis has no schema, and whoever asks for them is told", () => {
     for (const apis of [undefined, [], [{}], [{ request: {} }], [{ request: { data: "text" } }], "x", [3]]) {
       expect(apiChecks({ apis }, ALL)).toEqual({});
-      expect(checksWithoutSchema({ apis }, ALL).map(({ path }) => path)).toEqual([
+      expect(checksWithoutSchema("iris 0.0.1", { apis }, ALL).map(({ path }) => path)).toEqual([
         "envs.MODELPORT_VALIDATE_REQUESTS",
         "envs.MODELPORT_VALIDATE_ANSWERS",
       ]);
-      expect(checksWithoutSchema({ apis }, NO_VALIDATION)).toEqual([]);
+      expect(checksWithoutSchema("iris 0.0.1", { apis }, NO_VALIDATION)).toEqual([]);
     }
   });
 });

@@ -106,14 +106,15 @@ export const apiChecks = (
   };
 };
 
-/** What a service's variables ask for and cannot have: a check by a schema that config.json does not hold. */
+/** What a service's variables ask for and cannot have: a check by a schema that config.json of this version does not hold. */
 export const checksWithoutSchema = (
+  version: string,
   config: Readonly<Record<string, unknown>>,
   validation: Validation,
 ): readonly Problem[] => {
   const missing = (name: string, what: string, side: Side): Problem => ({
     path: `envs.${name}`,
-    message: `asks for ${what} to be checked, but config.json of the AI application has no JSON Schema for them`,
+    message: `asks for ${what} to be checked, but config.json of ${version} has no JSON Schema for them`,
     fix: `Describe them in apis[0].${side}.data of config.json, or leave the variable out.`,
   });
   const has = apiChecks(config, validation);
@@ -132,6 +133,7 @@ const wants = ({ requests, answers }: Validation, side: Side): boolean =>
 
 /** The same for a schema that is none; `schemaProblems` says why, with paths as they stand in config.json. */
 export const checksByBrokenSchema = (
+  version: string,
   config: Readonly<Record<string, unknown>>,
   validation: Validation,
   schemaProblems: (config: Readonly<Record<string, unknown>>, side: Side) => readonly Problem[],
@@ -139,7 +141,7 @@ export const checksByBrokenSchema = (
   SIDES.filter((side) => wants(validation, side)).flatMap((side) =>
     schemaProblems(config, side).map((problem) => ({
       path: `envs.${side === "request" ? REQUESTS : ANSWERS}`,
-      message: `asks for ${side === "request" ? "requests" : "answers"} to be checked, but the JSON Schema in config.json of the AI application is wrong: ${problemText(problem)}`,
+      message: `asks for ${side === "request" ? "requests" : "answers"} to be checked, but the JSON Schema in config.json of ${version} is wrong: ${problemText(problem)}`,
       fix: "Correct the schema in a new version, or leave the variable out.",
     })),
   );

@@ -1,8 +1,8 @@
 /**
- * A whole package by its files and the text of its config.json: what an import would say of it, everything at once. For a
- * folder on the machine of its author, before anything is sent anywhere or started.
+ * A package by the list of its files and the text of its config.json: what an import would say of these, everything at once.
+ * For a folder on the machine of its author, before anything is sent anywhere or started.
  */
-import { checkConfig } from "./config-json.ts";
+import { CONFIG_BYTES_MAX, checkConfig } from "./config-json.ts";
 import type { ModelConfig } from "./config-json.ts";
 import { AVAILABLE_ENGINES, isAvailable } from "./engines.ts";
 import type { EngineName } from "./engines.ts";
@@ -37,7 +37,13 @@ const engineOf = (text: string): EngineName | null => {
   return typeof type === "string" && isAvailable(type) ? type : null;
 };
 
-/** `text`: config.json's, null where there is none. Paths of files are relative to `model`. */
+const CONFIG = "config.json";
+
+/** Whether a package has a config.json that is worth reading. */
+export const hasConfig = (files: readonly PackageFile[]): boolean =>
+  files.some(({ path, size }) => path === CONFIG && size <= CONFIG_BYTES_MAX);
+
+/** `text`: config.json's, null where there is none to read (`hasConfig`). Paths of files are relative to `model`. */
 export const checkFiles = (
   text: string | null,
   files: readonly PackageFile[],
@@ -52,6 +58,13 @@ export const checkFiles = (
     largeFiles,
   });
   const problems = [...(checked?.problems ?? [])];
+  const bytes = files.find(({ path }) => path === CONFIG)?.size ?? 0;
+  if (bytes > CONFIG_BYTES_MAX)
+    problems.push({
+      path: "",
+      message: `config.json has ${bytes} bytes`,
+      fix: `use at most ${CONFIG_BYTES_MAX}`,
+    });
   if (engine !== null ? needsModel : text === null)
     problems.push(...layout.problems.filter(({ path }) => engine !== null || path === "model/config.json"));
   if (checked !== null && checked.config !== null && engine === null)

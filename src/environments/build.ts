@@ -342,9 +342,11 @@ export const build = async (
     throw error;
   } finally {
     done.abort();
-    await building
-      .end()
-      .finally(() => (work === null ? undefined : directory.discard(work)))
-      .finally(release);
+    try {
+      await building.end();
+      if (work !== null) await directory.discard(work);
+    } finally {
+      release();
+    }
   }
 };

@@ -131,7 +131,11 @@ export class Machine {
     const { set } = standing;
     const what = `Python ${interpreter.version} with ${set.requirements[0] ?? engine}`;
     const warnings: string[] = [];
-    const isKnown = runtime === null || runtimesOf(engine).includes(runtime.name);
+    const isKnown =
+      runtime === null ||
+      runtimesOf(engine).includes(runtime.name) ||
+      // A Python that is newer than what was tested has a warning of its own.
+      runtime.name === `python${runtime.python}`;
     const isExact = isKnown && standing.exact;
     if (runtime !== null && (!isExact || runtime.python === null)) {
       const isNot = isKnown ? "is not available here" : `is none that ${engine} is known to have`;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { NO_VALIDATION, checksByBrokenSchema } from "../core/api-rule.ts";
+import type { Validation } from "../core/api-rule.ts";
 import { apiSchemaProblems, sideProblems } from "./api-schemas.ts";
 import { compileSchema } from "./json-schema.ts";
 
@@ -48,25 +49,31 @@ describe("the schemas of apis", () => {
     });
   });
 
-  test("that refer to nothing, or hold a pattern that RE2 does not read, are none either", () => {
-    const [lost, pattern] = [{ $ref: "#/definitions/row" }, { pattern: "(?=a)" }].map((schema) =>
-      sideProblems(config(schema), "request"),
-    );
-    expect(lost).toMatchObject([{ path: "apis[0].request.data", message: expect.stringContaining("row") }]);
-    expect(pattern).toMatchObject([
-      { path: "apis[0].request.data", message: expect.stringContaining("(?=") },
-    ]);
+  test("that only compiling finds wrong are told by an instance alone: control compiles nothing of a tenant's", () => {
+    for (const schema of [{ $ref: "#/definitions/row" }, { pattern: "(?=a)" }]) {
+      expect(sideProblems(config(schema), "request")).toEqual([]);
+      expect(() => compileSchema(schema, { isForm: false })).toThrow(/row|\(\?=/);
+    }
+  });
+
+  test("may hold patterns as RE2 alone writes them, and cannot make a check asynchronous", () => {
+    const schema = { $async: true, pattern: "(?i)abc" };
+    expect(sideProblems(config(schema), "request")).toEqual([]);
+    const check = compileSchema(schema, { isForm: false });
+    expect([check("xABC", 4), check("x", 1).length]).toEqual([[], 1]);
   });
 
   test("keep a service from asking for checks by them, and an instance from making any", () => {
     const all = { requests: "on", answers: "log" } as const;
-    const of = (validation: Parameters<typeof checksByBrokenSchema>[1]) =>
-      checksByBrokenSchema(config({ type: "fil" }, { type: "obj" }), validation, sideProblems);
+    const of = (validation: Validation) =>
+      checksByBrokenSchema("iris 0.0.1", config({ type: "fil" }, { type: "obj" }), validation, sideProblems);
     expect(of(NO_VALIDATION)).toEqual([]);
     expect(of(all).map(({ path, message }) => [path, message])).toEqual([
       [
         "envs.MODELPORT_VALIDATE_REQUESTS",
-        expect.stringContaining('wrong: apis[0].request.data.type is "fil"; use one of'),
+        expect.stringContaining(
+          'config.json of iris 0.0.1 is wrong: apis[0].request.data.type is "fil"; use one of',
+        ),
       ],
       ["envs.MODELPORT_VALIDATE_ANSWERS", expect.stringContaining('apis[0].response.data.type is "obj"')],
     ]);

@@ -4,9 +4,8 @@
  */
 import { readFile, readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { CONFIG_BYTES_MAX } from "../core/config-json.ts";
 import type { Problem } from "../core/errors.ts";
-import { checkFiles } from "../core/package-check.ts";
+import { checkFiles, hasConfig } from "../core/package-check.ts";
 import type { CheckedFiles } from "../core/package-check.ts";
 import type { PackageFile } from "../core/package-layout.ts";
 import { apiSchemaProblems } from "../schemas/api-schemas.ts";
@@ -86,11 +85,7 @@ export const checkFolder = async (
 ): Promise<FolderVerdict> => {
   const files: Seen[] = [];
   await walk(dir, "", files);
-  const size = files.find(({ path }) => path === "config.json")?.size ?? 0;
-  const text =
-    size > CONFIG_BYTES_MAX
-      ? " ".repeat(CONFIG_BYTES_MAX + 1)
-      : await readFile(join(dir, "config.json"), "utf8").catch(() => null);
+  const text = hasConfig(files) ? await readFile(join(dir, "config.json"), "utf8").catch(() => null) : null;
   const verdict = checkFiles(text, files, { needsModel });
   if (!verdict.ok) return verdict;
   const { warnings, ...checked } = verdict.package;

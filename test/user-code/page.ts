@@ -69,6 +69,12 @@ export const renderUserCodePage = (): string =>
     "platform's user, and its log says so. So does Spark, which needs an entry in `/etc/passwd`: give `MODELPORT_SERVICE_USERS` a",
     "range of accounts that exist. Not held apart: the network, `/tmp`, and what everybody on the machine may read.",
     "",
+    "**While an environment is built** nothing of a package runs as the platform: wheels are only unpacked, and bytecode is compiled by",
+    "an interpreter that takes no notice of what they bring (`*.pth`). A dependency that comes as source only has to run its build",
+    "script. Where the platform runs as root, that is done by a user of the build's own out of the last thousand (at most a quarter) of",
+    "`MODELPORT_SERVICE_USERS`, which can read nothing of the platform, has a cache of its own, and of which nothing runs and no file",
+    "is left when the build is over. Elsewhere, and where that user cannot reach the interpreter, it is the platform's own.",
+    "",
     "With systemd, control groups need `Delegate=yes` and `DelegateSubgroup=platform` in the unit.",
     "",
   ].join("\n");

@@ -9,10 +9,11 @@ import {
   checksWithoutSchema,
   readValidation,
 } from "../../core/api-rule.ts";
+import type { Validation } from "../../core/api-rule.ts";
 import type { AppError, Problem } from "../../core/errors.ts";
 import { fail } from "../../core/errors.ts";
 import type { ModelId, ProjectId } from "../../core/ids.ts";
-import type { Model, Published } from "../../core/model.ts";
+import type { Model } from "../../core/model.ts";
 import type { NamedModels } from "../../core/service-update.ts";
 import type { RevisionEntry, ServiceConfig } from "../../core/service.ts";
 import { CUSTOM_SPECIFICATION, SPECIFICATION_NAMES } from "../../core/specifications.ts";
@@ -81,29 +82,34 @@ const sizeFindings = (entry: ConfigEntry, path: string): readonly Finding[] => {
     );
 };
 
+/** The checks that a version has no schema for, or a wrong one. */
+const checkFindings = async (
+  { name, version, published }: Model,
+  validation: Validation,
+): Promise<readonly Problem[]> => {
+  if (published === null) return [];
+  const { config } = published;
+  // Few services ask for it, and what reads schemas weighs more than the rest of the API.
+  const { sideProblems } = await import("../../schemas/api-schemas.ts");
+  return [
+    ...checksWithoutSchema(`${name} ${version}`, config, validation),
+    ...checksByBrokenSchema(`${name} ${version}`, config, validation, sideProblems),
+  ];
+};
+
 /** What a service's variables say to the platform itself: wrong values would be ignored, silently. */
 const settingFindings = async (
   entry: ConfigEntry,
   path: string,
-  published: Published | null,
+  model: Model | null,
 ): Promise<readonly Finding[]> => {
   const envs = entry.envs ?? {};
   const { validation, problems } = readValidation(envs, NO_VALIDATION);
-  const isChecked = validation.requests !== "off" || validation.answers !== "off";
+  const asked = validation.requests !== "off" || validation.answers !== "off" ? model : null;
   return [
     ...readBatching(envs, NO_BATCHING).problems,
     ...problems,
-    ...(published === null || !isChecked
-      ? []
-      : [
-          ...checksWithoutSchema(published.config, validation),
-          // Few services ask for it, and what reads schemas weighs more than the rest of the API.
-          ...checksByBrokenSchema(
-            published.config,
-            validation,
-            (await import("../../schemas/api-schemas.ts")).sideProblems,
-          ),
-        ]),
+    ...(asked === null ? [] : await checkFindings(asked, validation)),
   ].map(({ path: name, message, fix }) =>
     argumentFinding({ path: `${path}.${name}`, message: `The field [${path}.${name}] ${message}.`, fix }),
   );
@@ -146,7 +152,7 @@ export const resolveConfig = async (
     const model = await store.models.get(project, entry.model_id as ModelId);
     findings.push(
       ...sizeFindings(entry, path),
-      ...(await settingFindings(entry, path, model?.published ?? null)),
+      ...(await settingFindings(entry, path, model)),
       ...modelFindings(model, entry, path, models),
     );
   }
