@@ -40,8 +40,6 @@ export interface BuildDeps {
   readonly sourceUsers: SourceUsers | null;
   /** Of the machine's own Python, whose pip fetches uv; null: there is none. */
   readonly usual: () => Promise<Interpreter | null>;
-  /** Null: torch comes from the package index like everything else. */
-  readonly torchIndex: () => Promise<TorchIndex | null>;
   /** How long a build may take. */
   readonly timeoutMs: number;
   readonly clock: Clock;
@@ -54,6 +52,8 @@ export interface BuildRequest {
   readonly requirements: readonly Requirement[];
   readonly engineName: EnvironmentRequest["engine"];
   readonly strict: boolean;
+  /** Where torch comes from; null: it is not asked for, or comes from the package index like everything else. */
+  readonly torchIndex: TorchIndex | null;
 }
 
 export type Built =
@@ -252,7 +252,7 @@ class Build {
     python: string,
     run: Run,
   ): Promise<{ plan: Plan; options: readonly string[]; warnings: readonly string[] }> {
-    const { engine, requirements, strict } = this.#request;
+    const { engine, requirements, strict, torchIndex } = this.#request;
     const names = [...engine.requirements, ...requirements.map(({ asked }) => asked)];
     this.#log.step(`resolving ${names.join(", ")}`);
     const planWith = (options: readonly string[]): Promise<Plan> =>
@@ -275,8 +275,6 @@ class Build {
         }),
         { engine: engine.requirements, fromSource: engine.fromSource, requirements, strict },
       );
-    const wanted = [...engine.requirements.map(projectOf), ...requirements.map(({ project }) => project)];
-    const torchIndex = wanted.includes("torch") ? await this.#deps.torchIndex() : null;
     if (torchIndex === null) return { plan: await planWith([]), options: [], warnings: [] };
     return torchIndex.plan({
       planWith,

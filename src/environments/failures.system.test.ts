@@ -438,6 +438,19 @@ describe.skipIf(!canMount)("a full disk", () => {
   });
 });
 
+test("an environment whose torch was taken for processors is another than one with that of the package index", async () => {
+  // Of a release that the vendor's own index has not, wherever that can be reached.
+  world.index.add(wheel({ name: "torch", version: "0.0.1" }));
+  const open = { torchCpuIndex: true, devices: [] };
+  const keys = async (name: string): Promise<number> => {
+    const wanted = [pin(name, "0.0.1")];
+    const both = [await world.ready(wanted, { open }), await world.ready(wanted)];
+    return new Set(both.map(({ key }) => key)).size;
+  };
+  world.index.add(wheel({ name: "modelport-user", version: "0.0.1" }));
+  expect([await keys("torch"), await keys("modelport-user")]).toEqual([2, 1]);
+});
+
 describe("a machine with one interpreter", () => {
   const code = async (text: string) => {
     const dir = join(world.home, "code");

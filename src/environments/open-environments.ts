@@ -15,9 +15,9 @@ import type { EnvironmentOutcome, EnvironmentRequest, SharedEnvironments } from 
 import { Flights } from "./flights.ts";
 import { hasAccelerator, hasDisplayLibraries, Machine } from "./machine.ts";
 import { linesOfPython2 } from "./python2.ts";
-import { requirementOf } from "./requirements.ts";
+import { projectOf, requirementOf } from "./requirements.ts";
 import type { SourceUsers } from "./source-user.ts";
-import { TorchIndex } from "./torch-index.ts";
+import { TorchIndex, wantsTorch } from "./torch-index.ts";
 
 export interface EnvironmentsDeps {
   /** <data>/environments */
@@ -55,7 +55,7 @@ const digestOf = async (path: string): Promise<string> => {
 
 /** The content hash of all that decides what is in an environment. */
 const keyOf = async (
-  { interpreter, engine, requirements, strict }: Omit<BuildRequest, "key">,
+  { interpreter, engine, requirements, strict, torchIndex }: Omit<BuildRequest, "key">,
   wheels: readonly string[],
 ): Promise<string> => {
   const lines: string[] = [];
@@ -64,6 +64,8 @@ const keyOf = async (
     lines.push(isWheel && path !== undefined ? `${basename(path)} sha256:${await digestOf(path)}` : line);
   }
   const content = [1, interpreter.version, interpreter.platform, engine.requirements, lines, strict];
+  // Builds for processors are none for the accelerator that comes later.
+  if (torchIndex !== null) content.push("torch for processors");
   return createHash("sha256").update(JSON.stringify(content)).digest("hex");
 };
 
@@ -113,12 +115,15 @@ class DirectoryEnvironments implements SharedEnvironments {
     const named = request.dependencies.map((dependency) =>
       requirementOf(dependency, request.wheels, (path) => pathToFileURL(path).href, host),
     );
+    const requirements = named.map(({ requirement }) => requirement);
+    const asked = [...set.requirements.map(projectOf), ...requirements.map(({ project }) => project)];
     const wanted = {
       interpreter,
       engine: set,
-      requirements: named.map(({ requirement }) => requirement),
+      requirements,
       engineName: request.engine,
       strict: request.strict,
+      torchIndex: this.#takesTorchIndex(host) && wantsTorch(asked) ? this.#torchIndex : null,
     };
     const key = await keyOf(wanted, request.wheels);
     this.#handedOut.set(key, clock.now());
@@ -176,8 +181,12 @@ class DirectoryEnvironments implements SharedEnvironments {
     return this.#directory.hold(key);
   }
 
+  #takesTorchIndex({ hasAccelerator: has }: { readonly hasAccelerator: boolean }): boolean {
+    return this.#deps.torchCpuIndex && process.platform === "linux" && !has;
+  }
+
   #build(request: BuildRequest, say: (line: string) => void, signal: AbortSignal): Promise<Built> {
-    const { tools, environment, sourceUsers, torchCpuIndex, devices, buildTimeoutMs, clock } = this.#deps;
+    const { tools, environment, sourceUsers, buildTimeoutMs, clock } = this.#deps;
     return build(
       {
         directory: this.#directory,
@@ -188,10 +197,6 @@ class DirectoryEnvironments implements SharedEnvironments {
           const usual = await this.#machine.usual();
           return usual.ok ? usual.interpreter : null;
         },
-        torchIndex: async () =>
-          torchCpuIndex && process.platform === "linux" && !(await hasAccelerator(devices))
-            ? this.#torchIndex
-            : null,
         timeoutMs: buildTimeoutMs,
         clock,
       },

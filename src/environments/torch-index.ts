@@ -14,6 +14,10 @@ const CPU = ["--torch-backend", "cpu"];
 /** What that index has releases of. Other pins are replaced alike whichever index torch comes from. */
 const OF_VENDOR = new Set(["torch", "torchvision", "torchaudio"]);
 
+/** Whether a set asks for what that index has. */
+export const wantsTorch = (projects: readonly string[]): boolean =>
+  projects.some((project) => OF_VENDOR.has(project));
+
 export interface TorchPlan {
   readonly plan: Plan;
   /** Further arguments for the install. */
