@@ -47,7 +47,7 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
   trustOwnCertificate(config, profilePath);
   const interrupt = new AbortController();
   let signals = 0;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       interrupt.abort();
       // A clean stop may wait for predictions in flight; someone who insists gets out at once.

@@ -1,6 +1,6 @@
 /** `modelport run` as a process of its own, on a copy of the example: what its author does with it. */
 import { mkdtempSync } from "node:fs";
-import { cp, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -91,6 +91,17 @@ test("starts again by itself when its instance is ended from outside", async () 
   });
   expect(running.output()).toContain("The instance was ended by SIGKILL.");
   expect(running.output()).toContain("It is started again by itself.");
+  await until("it to be told", () => running.output().includes("started again in "));
+});
+
+test("goes on while the folder is away, and takes it up again when it is back", async () => {
+  const away = join(folder, "away");
+  await rename(join(folder, "model"), away);
+  await until("it to be told", () => running.output().includes("model\n    cannot be read (ENOENT)"));
+  expect(await predict()).toEqual(answers);
+  await rename(away, join(folder, "model"));
+  await until("it to be loaded", () => (running.output().match(/reloaded in /g) ?? []).length >= 3);
+  expect(await predict()).toEqual(answers);
 });
 
 test("names every problem of a package at once, and a port that is taken", async () => {
@@ -123,6 +134,24 @@ test("names every problem of a package at once, and a port that is taken", async
 test("runs the package's own test in its environment", async () => {
   const { code, output } = await platform.cli("run", folder, "--", "python", "-m", "unittest");
   expect([code, output]).toEqual([0, expect.stringContaining("OK")]);
+});
+
+test("waits for no program that the package left running", async () => {
+  const left = join(home, "left");
+  const starts = `import subprocess\nwith open(${JSON.stringify(left)}, "w") as file:\n    file.write(str(subprocess.Popen(["sleep", "600"], start_new_session=True).pid))\n`;
+  await cp(folder, join(home, "leaves"), { recursive: true });
+  await writeFile(join(home, "leaves", "model", "customize_service.py"), starts + original);
+  const command = [START, "run", join(home, "leaves"), "--port", "0"];
+  const leaving = await platform.startUntil(process.execPath, command, "Try it:");
+  const pid = Number(await readFile(left, "utf8"));
+  leaving.pressCtrlC();
+  try {
+    await leaving.ended;
+    expect(processesOf(home).some((line) => line.startsWith(`${pid} `))).toBe(true);
+  } finally {
+    process.kill(pid, "SIGKILL");
+    await until("it to end", () => !processesOf(home).some((line) => line.startsWith(`${pid} `)));
+  }
 });
 
 /** Marks of environments in use, temporary folders of instances, processes. */

@@ -4,7 +4,7 @@
  * now behind one address. A version that does not load never takes the place of one that serves.
  */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
@@ -86,6 +86,10 @@ const asCliError = (error: unknown): unknown =>
 const folderOf = async (named: string): Promise<{ readonly home: string; readonly dir: string }> => {
   const found = await findModelFolder(named);
   if (found !== null) return found;
+  if (!existsSync(named))
+    throw new CliError("usage", `There is no folder ${named}.`, {
+      next: "Name the folder that holds model/.",
+    });
   throw new CliError("usage", `${named} does not hold a folder named model.`, {
     next: "Name the folder that holds model/, or write one: `modelport init --engine ENGINE DIR`.",
   });
@@ -200,6 +204,9 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     });
     const url = `http://${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}/`;
     const scratch = await mkdtemp(join(tmpdir(), "modelport-run-"));
+    // Whoever insists on Ctrl-C waits for nothing.
+    const leave = (): void => rmSync(scratch, { recursive: true, force: true });
+    process.once("exit", leave);
     const endings = new Set<Promise<void>>();
     const environments = await open();
     const serving: { now: Served | null } = { now: null };
@@ -224,9 +231,9 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       if (own === undefined || !SAID_ANYWAY.test(own)) onEvent({ kind: "output", stream, line: own ?? line });
     };
     /** Has what ended started again, unless a change comes first. */
-    const startAgain = async (servedMs: number): Promise<void> => {
+    const startAgain = async (inMs: number): Promise<void> => {
       const before = loads;
-      await clock.sleep(restarts.pauseAfter(servedMs), until);
+      await clock.sleep(inMs, until);
       if (loads === before) restart.resolve();
     };
     /** Watches the instance that serves until it is replaced; what has failed answers nothing more. */
@@ -237,11 +244,13 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       serving.now = null;
       door.shut(failure.message);
       const answers = isLoading ? "next" : wasEnded(failure) ? "again" : "change";
-      onEvent({ kind: "failed", message: failure.message, problems: [], answers });
+      const inMs = answers === "again" ? restarts.pauseAfter(clock.monotonicMs() - began) : 0;
+      onEvent({ kind: "failed", message: failure.message, problems: [], answers, inMs });
       end(one, 0);
-      if (answers === "again") await startAgain(clock.monotonicMs() - began);
+      if (answers === "again") await startAgain(inMs);
     };
-    const load = async (given: AbortSignal): Promise<void> => {
+    /** `isSame`: nothing has changed since the last. */
+    const load = async (given: AbortSignal, isSame: boolean): Promise<void> => {
       const began = clock.monotonicMs();
       const ready = await prepare(environments, at, true, onEvent, given);
       const { package: found, python, release } = ready;
@@ -287,6 +296,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
         kind: "ready",
         url,
         isFirst,
+        isAgain: isSame,
         ms: clock.monotonicMs() - began,
         home: found.home,
         api: found.config.apis[0] ?? null,
@@ -297,14 +307,14 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
     };
 
     try {
-      for (let seen = await fingerprint(at.dir), wasChecked = false; !signal.aborted;) {
+      for (let seen = await fingerprint(at.dir), wasChecked = false, isSame = false; !signal.aborted;) {
         const overtaken = new AbortController();
         const given = AbortSignal.any([signal, overtaken.signal]);
         const failed = Promise.withResolvers<never>();
         restart = Promise.withResolvers();
         loads += 1;
         isLoading = true;
-        const loading = load(given).catch((error: unknown) => {
+        const loading = load(given, isSame).catch((error: unknown) => {
           if (given.aborted) return;
           // A package that cannot even be started with is refused; one that breaks later is waited for.
           if (!(error instanceof Unusable) || (!wasChecked && serial === 0)) return failed.reject(error);
@@ -312,8 +322,9 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
           isLoading = false;
           if (serving.now === null) door.shut(message);
           const answers = serving.now !== null ? "before" : error.wasEnded ? "again" : "change";
-          onEvent({ kind: "failed", message, problems, answers });
-          if (answers === "again") void startAgain(0);
+          const inMs = answers === "again" ? restarts.pauseAfter(0) : 0;
+          onEvent({ kind: "failed", message, problems, answers, inMs });
+          if (answers === "again") void startAgain(inMs);
         });
         const nextChange = changed(at.dir, seen, AbortSignal.any([until, overtaken.signal]));
         await Promise.race([nextChange, restart.promise, failed.promise]);
@@ -322,7 +333,8 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
         await loading;
         if (signal.aborted) break;
         const now = await fingerprint(at.dir);
-        if (now !== seen) {
+        isSame = now === seen;
+        if (!isSame) {
           restarts.forget();
           onEvent({ kind: "changed" });
         }
@@ -336,6 +348,7 @@ export const createPackageRun = (config: Config, { clock }: { readonly clock: Cl
       if (serving.now !== null) end(serving.now, LAST_GRACE_MS);
       await Promise.all(endings);
       await rm(scratch, { recursive: true, force: true });
+      process.off("exit", leave);
     }
   };
 

@@ -22,7 +22,9 @@ _DAEMON_WAIT_S = 10.0
 
 
 class PackageError(Exception):
-    """The package breaks a rule of the runtime; the message is for its author."""
+    """The package breaks a rule of the runtime; the message is for its author, to whom the worker's frames say nothing."""
+
+    is_for_the_author = True
 
 
 def import_customize_service(package_dir):

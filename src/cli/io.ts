@@ -29,7 +29,7 @@ export interface CliIo {
   /** The folder that holds `iris/` and the other examples, which `modelport init` writes. */
   readonly examplesDir: string;
   readonly clock: Clock;
-  /** Aborts on Ctrl-C and SIGTERM. */
+  /** Aborts on Ctrl-C, SIGTERM, and when the terminal is closed. */
   readonly interrupt: AbortSignal;
   readonly platform: PlatformControl;
   packageRun(): Promise<PackageRun>;

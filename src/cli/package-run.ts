@@ -25,6 +25,8 @@ export type RunEvent =
       readonly kind: "ready";
       readonly url: string;
       readonly isFirst: boolean;
+      /** The same version as before, started again. */
+      readonly isAgain: boolean;
       readonly ms: number;
       readonly home: string;
       readonly api: ConfigApi | null;
@@ -38,6 +40,8 @@ export type RunEvent =
       readonly message: string;
       readonly problems: readonly Problem[];
       readonly answers: "before" | "again" | "next" | "change";
+      /** The pause before it is started again. */
+      readonly inMs?: number;
     };
 
 export interface ServeOptions {

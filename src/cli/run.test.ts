@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { CliHarness } from "../../test/support/cli-harness.ts";
 import { sampleCall } from "./call-sample.ts";
-import type { CommandOptions, ServeOptions } from "./package-run.ts";
+import type { CommandOptions, PackageRun, ServeOptions } from "./package-run.ts";
 
 let cli: CliHarness;
 let asked: ServeOptions[] = [];
@@ -16,7 +16,15 @@ beforeEach(async () => {
       asked.push(options);
       const { onEvent } = options;
       onEvent({ kind: "warning", text: "Python 3.11 stands in" });
-      onEvent({ kind: "ready", url: "http://127.0.0.1:9/", isFirst: true, ms: 5, home: cli.dir, api: null });
+      onEvent({
+        kind: "ready",
+        url: "http://127.0.0.1:9/",
+        isFirst: true,
+        isAgain: false,
+        ms: 5,
+        home: cli.dir,
+        api: null,
+      });
       onEvent({ kind: "output", stream: "stdout", line: "printed by the package" });
       onEvent({ kind: "request", method: "POST", path: "/", status: 200, ms: 4 });
       const problems = [{ path: "runtime", message: "is not known", fix: "name another" }];
@@ -45,6 +53,17 @@ test("run shows prints, requests and problems, and where it serves", async () =>
     expect(stderr).toContain(words);
   expect(stderr).toContain("fix: name another");
   expect(stderr).toContain("The version before goes on answering");
+});
+
+test("run that is stopped before it serves says so, and without a terminal what it is at", async () => {
+  const serve: PackageRun["serve"] = async ({ onEvent }) =>
+    onEvent({ kind: "step", text: "looking for the environment" });
+  cli.packageRun = { ...cli.packageRun, serve };
+  const { code, stderr } = await cli.run(["run", "./iris"]);
+  expect([code, stderr]).toEqual([
+    130,
+    "looking for the environment\nStopped before the package could be served.\n",
+  ]);
 });
 
 test("run --json prints one document on stdout, everything else on stderr", async () => {

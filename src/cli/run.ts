@@ -28,7 +28,7 @@ const requestLine = (event: Extract<RunEvent, { kind: "request" }>, paint: Paint
 
 const NEXT: Readonly<Record<Extract<RunEvent, { kind: "failed" }>["answers"], string>> = {
   before: "The version before goes on answering; the next change is tried at once.",
-  again: "It is started again by itself.",
+  again: "It is started again by itself",
   next: "The changed version answers once it has loaded.",
   change: "Nothing answers until a change can be loaded.",
 };
@@ -49,8 +49,10 @@ const serve = async (session: Session, options: RunOptions, folder: string): Pro
   const live = session.live();
   const tell = (line: string): void => (json ? io.stderr.write(`${line}\n`) : live.note(line));
   let announced: Promise<void> = Promise.resolve();
+  let hasServed = false;
   const announce = async (event: Extract<RunEvent, { kind: "ready" }>): Promise<void> => {
-    if (!event.isFirst) return tell(paint("green", `reloaded in ${duration(event.ms)}`));
+    const how = event.isAgain ? "started again" : "reloaded";
+    if (!event.isFirst) return tell(paint("green", `${how} in ${duration(event.ms)}`));
     const call = await curl(event);
     live.now("");
     if (json) return io.stdout.write(`${JSON.stringify({ url: event.url, call }, null, 2)}\n`);
@@ -62,7 +64,7 @@ const serve = async (session: Session, options: RunOptions, folder: string): Pro
   const onEvent = (event: RunEvent): void => {
     switch (event.kind) {
       case "step":
-        return live.now(event.text);
+        return io.isStderrTty || json ? live.now(event.text) : live.note(paint("dim", event.text));
       case "warning":
         return tell(`${paint("yellow", "warning:")} ${event.text}`);
       case "output":
@@ -75,15 +77,16 @@ const serve = async (session: Session, options: RunOptions, folder: string): Pro
       case "changed":
         return live.now("a file has changed; loading");
       case "ready":
+        hasServed = true;
         live.now("");
         announced = announce(event);
         return;
       case "failed": {
         live.now("");
-        const error = new CliError("failed", event.message, {
-          problems: event.problems,
-          next: NEXT[event.answers],
-        });
+        const { inMs = 0, problems } = event;
+        const when = inMs === 0 ? "." : `, in ${duration(inMs)}: it has ended soon after each start.`;
+        const next = NEXT[event.answers] + (event.answers === "again" ? when : "");
+        const error = new CliError("failed", event.message, { problems, next });
         return tell(errorBlock(error, paint).trimEnd());
       }
     }
@@ -99,6 +102,7 @@ const serve = async (session: Session, options: RunOptions, folder: string): Pro
       signal: io.interrupt,
     });
     await announced;
+    if (!hasServed) throw new CliError("interrupted", "Stopped before the package could be served.");
     tell("Stopped.");
   } finally {
     live.end();

@@ -128,6 +128,9 @@ export const checksWithoutSchema = (
   ];
 };
 
+/** Of the mistakes of one schema. */
+const TOLD_MAX = 3;
+
 const wants = ({ requests, answers }: Validation, side: Side): boolean =>
   (side === "request" ? requests : answers) !== "off";
 
@@ -138,10 +141,13 @@ export const checksByBrokenSchema = (
   validation: Validation,
   schemaProblems: (config: Readonly<Record<string, unknown>>, side: Side) => readonly Problem[],
 ): readonly Problem[] =>
-  SIDES.filter((side) => wants(validation, side)).flatMap((side) =>
-    schemaProblems(config, side).map((problem) => ({
+  SIDES.filter((side) => wants(validation, side)).flatMap((side) => {
+    const wrong = schemaProblems(config, side).map((problem) => problemText(problem));
+    if (wrong.length === 0) return [];
+    const more = wrong.length > TOLD_MAX ? ` (and ${wrong.length - TOLD_MAX} more)` : "";
+    return {
       path: `envs.${side === "request" ? REQUESTS : ANSWERS}`,
-      message: `asks for ${side === "request" ? "requests" : "answers"} to be checked, but the JSON Schema in config.json of ${version} is wrong: ${problemText(problem)}`,
+      message: `asks for ${side === "request" ? "requests" : "answers"} to be checked, but the JSON Schema in config.json of ${version} is wrong: ${wrong.slice(0, TOLD_MAX).join(". ")}${more}`,
       fix: "Correct the schema in a new version, or leave the variable out.",
-    })),
-  );
+    };
+  });

@@ -103,7 +103,7 @@ const HEALTH_FIELDS = [
   "failure_threshold",
 ];
 /** How people call the engines elsewhere. */
-const NICKNAMES: Readonly<Record<string, (typeof KNOWN_MODEL_TYPES)[number]>> = {
+export const NICKNAMES: Readonly<Record<string, (typeof KNOWN_MODEL_TYPES)[number]>> = {
   sklearn: "Scikit_Learn",
   xgb: "XGBoost",
   tf: "TensorFlow",
@@ -519,6 +519,10 @@ const checkHealth = (check: Checker, value: unknown, field: string): Record<stri
 const read = (check: Checker, text: string): Record<string, unknown> | null => {
   if (text.length > CONFIG_BYTES_MAX) {
     check.problem("", `config.json has ${text.length} characters`, `use at most ${CONFIG_BYTES_MAX}`);
+    return null;
+  }
+  if (text.includes("\u0000") || text.startsWith("\ufffd")) {
+    check.problem("", "is not text in UTF-8", "save config.json as UTF-8");
     return null;
   }
   const reading = readJson(text);

@@ -62,8 +62,8 @@ export const checkFiles = (
   if (bytes > CONFIG_BYTES_MAX)
     problems.push({
       path: "",
-      message: `config.json has ${bytes} bytes`,
-      fix: `use at most ${CONFIG_BYTES_MAX}`,
+      message: `has ${bytes} bytes`,
+      fix: `use at most ${CONFIG_BYTES_MAX} bytes`,
     });
   if (engine !== null ? needsModel : text === null)
     problems.push(...layout.problems.filter(({ path }) => engine !== null || path === "model/config.json"));
@@ -77,7 +77,12 @@ export const checkFiles = (
     ? { ok: false, problems }
     : {
         ok: true,
-        package: { engine, config: checked.config, layout: layout.layout, warnings: checked.warnings },
+        package: {
+          engine,
+          config: checked.config,
+          layout: layout.layout,
+          warnings: [...checked.warnings, ...layout.warnings],
+        },
       };
 };
 

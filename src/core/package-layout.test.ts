@@ -27,6 +27,14 @@ test("finds model file, inference code and wheels", () => {
   });
 });
 
+test("warns of code under a name that makes it none", () => {
+  const warnings = (...paths: string[]) => checkLayout(files(...paths), "Scikit_Learn").warnings;
+  expect(
+    warnings("config.json", "iris.m", "custom_service.py", "helpers.py").map(({ path }) => path),
+  ).toEqual(["model/custom_service.py"]);
+  expect(warnings("config.json", "iris.m", "customize_service.py", "other_service.py")).toEqual([]);
+});
+
 test("refuses no model file and several, naming them", () => {
   expect(problems("config.json", "a.m", "b.m")[0]?.message).toBe("holds 2 model files: a.m, b.m");
   expect(problems("config.json")[0]?.message).toContain("holds no model file");

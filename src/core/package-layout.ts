@@ -26,6 +26,7 @@ export interface PackageLayout {
 export interface LayoutCheck {
   readonly layout: PackageLayout;
   readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
 }
 
 const GB = 1024 ** 3;
@@ -139,7 +140,7 @@ const checkSavedFolder = (paths: readonly string[], example: string, problems: P
     fix:
       only === undefined
         ? `add what model.save(…) wrote, as model/${example}/ with metadata/ in it`
-        : "keep one; put several models into a custom image",
+        : "keep one; several models are several AI applications",
   });
   return "";
 };
@@ -171,7 +172,7 @@ const checkModelFile = (
     problems.push({
       path: "model",
       message: `holds ${models.length} model files: ${list(models)}`,
-      fix: `keep one ${wanted} file; put several models into a custom image`,
+      fix: `keep one ${wanted} file; several models are several AI applications`,
     });
     return "";
   }
@@ -220,6 +221,16 @@ const checkSingle = (
     });
   return false;
 };
+
+/** Code that was probably meant as the package's, under a name that makes it none. */
+const unusedService = (files: readonly PackageFile[]): readonly Problem[] =>
+  files
+    .filter(({ path }) => !path.includes("/") && /service\.py$/i.test(path))
+    .map(({ path }) => ({
+      path: `model/${path}`,
+      message: "is not used by itself",
+      fix: "name it customize_service.py if it is the package's own code",
+    }));
 
 /** Checks the files of a package's `model` folder for an engine. */
 export const checkLayout = (
@@ -273,5 +284,6 @@ export const checkLayout = (
       sizeBytes,
     },
     problems: problems.slice(0, 100),
+    warnings: ownService || options.serviceElsewhere ? [] : unusedService(files),
   };
 };

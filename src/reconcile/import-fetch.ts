@@ -195,7 +195,11 @@ export const checkPackage = async (model: Model, source: PackageSource): Promise
             ...decided,
           },
         });
-  const { layout, problems } = checkLayout(files, engine, {
+  const {
+    layout,
+    problems,
+    warnings: ofLayout,
+  } = checkLayout(files, engine, {
     configElsewhere: initial !== null || template !== null,
     serviceElsewhere: false,
     serviceNeeded: template !== null,
@@ -204,7 +208,7 @@ export const checkPackage = async (model: Model, source: PackageSource): Promise
   const encrypted = await encryptedFiles(source, (path) => isReadByEngine(path, engine, layout.modelFile));
   const all = [...(checked?.problems ?? []), ...problems, ...encrypted.problems];
   const schemas = checked === null || checked.config === null ? [] : await schemaWarnings(checked.config);
-  const warnings = [...(checked?.warnings ?? []), ...schemas, ...encrypted.warnings];
+  const warnings = [...(checked?.warnings ?? []), ...ofLayout, ...schemas, ...encrypted.warnings];
   if (all.length > 0 || checked === null || checked.config === null)
     return { ok: false, problems: all, warnings };
   const configText = own === null ? (initial ?? JSON.stringify(checked.config, null, 2)) : null;

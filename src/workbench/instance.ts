@@ -118,9 +118,14 @@ export class Instance {
     if (pid !== undefined) {
       sendSignal(pid, "SIGTERM", "process");
       await this.#gone(graceMs);
-      if (this.#exit === null) sendSignal(pid, "SIGKILL", "group");
+      // What it left in its group as well, when it was ended from outside.
+      sendSignal(pid, "SIGKILL", "group");
       await this.#gone(KILL_WAIT_MS);
     }
+    // Programs of the user's that outlive it may hold its output open; nobody waits for them.
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+    this.#child.unref();
     rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 

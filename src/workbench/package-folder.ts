@@ -84,7 +84,12 @@ export const checkFolder = async (
   { needsModel }: { readonly needsModel: boolean },
 ): Promise<FolderVerdict> => {
   const files: Seen[] = [];
-  await walk(dir, "", files);
+  try {
+    await walk(dir, "", files);
+  } catch (error) {
+    const { code = "error" } = error as NodeJS.ErrnoException;
+    return { ok: false, problems: [{ path: dir, message: `cannot be read (${code})`, fix: "put it back" }] };
+  }
   const text = hasConfig(files) ? await readFile(join(dir, "config.json"), "utf8").catch(() => null) : null;
   const verdict = checkFiles(text, files, { needsModel });
   if (!verdict.ok) return verdict;
