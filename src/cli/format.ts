@@ -163,11 +163,9 @@ export const errorBlock = (error: CliError, tint: Paint): string => {
   const { next, code, problems, requestId, detail } = error.details;
   const lines = [`${tint("red", "error:")} ${error.message}`];
   for (const problem of problems ?? []) {
-    lines.push(
-      "",
-      `  ${tint("bold", problem.path === "" ? "config.json" : problem.path)}`,
-      `    ${problem.message}`,
-    );
+    lines.push("");
+    if (problem.path !== "") lines.push(`  ${tint("bold", problem.path)}`);
+    lines.push(`    ${problem.message}`);
     if (problem.fix) lines.push(`    ${tint("green", "fix:")} ${problem.fix}`);
   }
   if ((problems ?? []).length > 0) lines.push("");

@@ -43,6 +43,10 @@ const CONFIG = "config.json";
 export const hasConfig = (files: readonly PackageFile[]): boolean =>
   files.some(({ path, size }) => path === CONFIG && size <= CONFIG_BYTES_MAX);
 
+/** A problem of the whole text has no path in it; of several files, its file is the place. */
+const ofConfig = (problem: Problem): Problem =>
+  problem.path === "" ? { ...problem, path: CONFIG } : problem;
+
 /** `text`: config.json's, null where there is none to read (`hasConfig`). Paths of files are relative to `model`. */
 export const checkFiles = (
   text: string | null,
@@ -74,7 +78,7 @@ export const checkFiles = (
       fix: `use one of ${AVAILABLE_ENGINES.join(", ")}`,
     });
   return problems.length > 0 || engine === null || checked === null || checked.config === null
-    ? { ok: false, problems }
+    ? { ok: false, problems: problems.map(ofConfig) }
     : {
         ok: true,
         package: {
