@@ -106,33 +106,31 @@ export const apiChecks = (
   };
 };
 
+/** How a side's check is asked for, and what it is of. */
+const CHECKS = {
+  request: { variable: REQUESTS, bodies: "requests" },
+  response: { variable: ANSWERS, bodies: "answers" },
+} as const satisfies Record<Side, unknown>;
+
+const checkedSides = ({ requests, answers }: Validation): readonly Side[] =>
+  SIDES.filter((side) => (side === "request" ? requests : answers) !== "off");
+
 /** What a service's variables ask for and cannot have: a check by a schema that config.json of this version does not hold. */
 export const checksWithoutSchema = (
   version: string,
   config: Readonly<Record<string, unknown>>,
   validation: Validation,
-): readonly Problem[] => {
-  const missing = (name: string, what: string, side: Side): Problem => ({
-    path: `envs.${name}`,
-    message: `asks for ${what} to be checked, but config.json of ${version} has no JSON Schema for them`,
-    fix: `Describe them in apis[0].${side}.data of config.json, or leave the variable out.`,
-  });
-  const has = apiChecks(config, validation);
-  return [
-    ...(validation.requests === "on" && has.requestRule === undefined
-      ? [missing(REQUESTS, "requests", "request")]
-      : []),
-    ...(validation.answers !== "off" && has.answerRule === undefined
-      ? [missing(ANSWERS, "answers", "response")]
-      : []),
-  ];
-};
+): readonly Problem[] =>
+  checkedSides(validation)
+    .filter((side) => ruleOf(config, side) === null)
+    .map((side) => ({
+      path: `envs.${CHECKS[side].variable}`,
+      message: `asks for ${CHECKS[side].bodies} to be checked, but config.json of ${version} has no JSON Schema for them`,
+      fix: `Describe them in apis[0].${side}.data of config.json, or leave the variable out.`,
+    }));
 
 /** Of the mistakes of one schema. */
 const TOLD_MAX = 3;
-
-const wants = ({ requests, answers }: Validation, side: Side): boolean =>
-  (side === "request" ? requests : answers) !== "off";
 
 /** The same for a schema that is none; `schemaProblems` says why, with paths as they stand in config.json. */
 export const checksByBrokenSchema = (
@@ -141,13 +139,13 @@ export const checksByBrokenSchema = (
   validation: Validation,
   schemaProblems: (config: Readonly<Record<string, unknown>>, side: Side) => readonly Problem[],
 ): readonly Problem[] =>
-  SIDES.filter((side) => wants(validation, side)).flatMap((side) => {
+  checkedSides(validation).flatMap((side) => {
     const wrong = schemaProblems(config, side).map((problem) => problemText(problem));
     if (wrong.length === 0) return [];
     const more = wrong.length > TOLD_MAX ? ` (and ${wrong.length - TOLD_MAX} more)` : "";
     return {
-      path: `envs.${side === "request" ? REQUESTS : ANSWERS}`,
-      message: `asks for ${side === "request" ? "requests" : "answers"} to be checked, but the JSON Schema in config.json of ${version} is wrong: ${wrong.slice(0, TOLD_MAX).join(". ")}${more}`,
+      path: `envs.${CHECKS[side].variable}`,
+      message: `asks for ${CHECKS[side].bodies} to be checked, but the JSON Schema in config.json of ${version} is wrong: ${wrong.slice(0, TOLD_MAX).join(". ")}${more}`,
       fix: "Correct the schema in a new version, or leave the variable out.",
     };
   });
