@@ -1,9 +1,12 @@
 /** The modelserver as it runs: a real front, real Python workers, real packages. */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import type { IncomingMessage } from "node:http";
-import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { CALLER_LIMITS, INSTANCE_LIMITS } from "../http/request-head.ts";
 import { isAlive, removeInstances, startInstance } from "../../test/support/instance.ts";
@@ -351,7 +354,7 @@ describe("a package that does not load", () => {
   });
 
   it("fails when loading takes longer than allowed, naming where it hung", async () => {
-    const instance = await broken("import time\ntime.sleep(600)\n", { startTimeoutMs: 1000 });
+    const instance = await broken("import threading\nthreading.Event().wait()\n", { startTimeoutMs: 1000 });
     expect((await instance.health()).answer).toMatchObject({ status: "starting" });
     expect(await failure(instance)).toMatchObject({
       reason: "start-timeout",
@@ -378,9 +381,19 @@ describe("a package that does not load", () => {
   });
 
   it("lets predictions wait while it loads slowly", async () => {
-    const instance = await broken(`import time\ntime.sleep(1)\n${SCRIPTED}`);
-    expect((await instance.health()).answer).toMatchObject({ status: "starting" });
-    expect((await instance.predict({ n: 1 })).status).toBe(200);
+    // Until somebody writes to it.
+    const gate = join(mkdtempSync(join(tmpdir(), "modelserver-gate-")), "gate");
+    execFileSync("mkfifo", [gate]);
+    try {
+      const instance = await broken(`open(${JSON.stringify(gate)}).read()\n${SCRIPTED}`);
+      expect((await instance.health()).answer).toMatchObject({ status: "starting" });
+      const answer = instance.predict({ n: 1 });
+      await until("it to wait", async () => (await instance.stats()).queued === 1);
+      await writeFile(gate, "");
+      expect((await answer).status).toBe(200);
+    } finally {
+      rmSync(dirname(gate), { recursive: true, force: true });
+    }
   });
 });
 
