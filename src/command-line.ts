@@ -47,9 +47,8 @@ export const runCommandLine = async (argv: readonly string[]): Promise<number> =
   trustOwnCertificate(config, profilePath);
   const interrupt = new AbortController();
   let signals = 0;
-  // Without a terminal there is none to be closed, and a handler would undo `nohup`, which has the signal ignored.
-  const hasTerminal = process.stdin.isTTY || process.stdout.isTTY;
-  for (const signal of ["SIGINT", "SIGTERM", ...(hasTerminal ? (["SIGHUP"] as const) : [])] as const) {
+  // Node has SIGHUP end a program under nohup as well: it sets every signal back at its start.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       interrupt.abort();
       // A clean stop may wait for predictions in flight; someone who insists gets out at once.
